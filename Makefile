@@ -1,0 +1,60 @@
+# msup: the two commands a newcomer needs are `make run` and `make test`; both set the machine up first.
+# Recipes run through scripts/with-env, which puts the toolchains that scripts/setup found or fetched on PATH.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test test-quick check bench fuzz docs clean
+
+env := scripts/with-env
+# A version stamp needs a commit and a git that trusts this folder; without them the build does without.
+vcs := $(if $(shell git rev-parse --verify -q HEAD 2>/dev/null),auto,false)
+
+help: ## this list
+	@echo 'make TARGET — msup runs trading strategies behind walls, and never loses or repeats a decision'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo 'Try: make run       Then: make run FEED=path/to/recording SPEED=10       Before a commit: make test'
+
+setup: ## install what is missing: Go, Rust, .venv with the SDK (as root also Debian packages); safe to repeat
+	@scripts/setup
+
+# What the other targets call: nothing to do while none of its inputs changed.
+build/setup.stamp: scripts/setup $(wildcard scripts/setup.d/*.sh) requirements-dev.txt pyproject.toml go.mod go.sum \
+		$(wildcard wasmsdk/Cargo.*) $(if $(wildcard .venv/bin/python build/env.sh),,always)
+	@scripts/setup
+.PHONY: always
+always:
+
+# The SDK is compiled here because sandboxes see it read-only: without .pyc files every start of a strategy
+# compiles it again, 60 ms.
+build: build/setup.stamp ## bin/msup
+	@$(env) python -m compileall -q pysdk/msup
+	@$(env) go build -trimpath -buildvcs=$(vcs) -o bin/msup ./cmd/msup
+
+run: build ## two example strategies, live on a synthetic market, or FEED=FILE [SPEED=max|N] [ARGS=…]
+	@$(env) bin/msup run examples/ema_cross examples/mean_reversion \
+		$(if $(FEED),--feed "$(FEED)") $(if $(SPEED),--speed "$(SPEED)") $(ARGS)
+
+test: build ## everything that must hold, under 25 minutes; CI=true: recordings may not be missing
+	@$(env) python scripts/runtests.py full
+
+test-quick: build ## the tests that need neither recordings nor minutes
+	@$(env) python scripts/runtests.py quick
+
+check: build/setup.stamp ## formatting, linters, types, documentation of all three languages
+	@$(env) python scripts/runtests.py check
+
+bench: build ## ratios against floors measured in the same run: a table and build/bench.json
+	@$(env) go run ./tests/bench -out build/bench.json
+
+fuzz: build/setup.stamp ## every fuzz target for SECONDS=10 each
+	@$(env) python scripts/runtests.py fuzz --fuzz-seconds $(or $(SECONDS),10)
+
+docs: build ## write docs/capabilities.md and docs/reasons.md anew
+	@$(env) go run ./tests/capabilities/generate
+	@$(env) bin/msup explain --all --markdown > docs/reasons.md.new && mv docs/reasons.md.new docs/reasons.md
+
+clean: ## remove what was built here (toolchains outside the tree stay)
+	@rm -rf bin build .venv wasmsdk/target .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,53 @@
+// Package recordings finds the real market recordings that tests run on.
+//
+// They are too large and too unclear in their licences to lie in the repository. MSUP_RECORDINGS names their folder; without it,
+// ../shared/data seen from the repository's root is looked at. Where the folder is absent the tests that need it do not run, and
+// say so in one line each, which the test runner collects and prints at its end:
+//
+//	RECORDING NOT RUN: <test> needs <file>
+//
+// With CI=true absence fails: a build that never saw real data must not look green.
+package recordings
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// Marker starts the line that names a test which did not run.
+const Marker = "RECORDING NOT RUN:"
+
+// Root is the folder of the recordings, whether it exists or not.
+func Root() string {
+	if dir := os.Getenv("MSUP_RECORDINGS"); dir != "" {
+		return dir
+	}
+	_, self, _, ok := runtime.Caller(0)
+	if !ok {
+		return filepath.Join("..", "shared", "data")
+	}
+	return filepath.Join(filepath.Dir(self), "..", "..", "..", "shared", "data")
+}
+
+// Path returns where the recording rel (slash-separated, below the folder) is. When it is false the test must return: the folder is
+// absent and that has been said. A folder that is there but lacks the file fails the test.
+func Path(t testing.TB, rel string) (string, bool) {
+	t.Helper()
+	root := Root()
+	if _, err := os.Stat(root); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("recording %s: %v; CI needs the recordings: set MSUP_RECORDINGS to their folder", rel, err)
+		}
+		// Straight to stderr: t.Log is silent in a test that passes without -v, and this line must be seen.
+		fmt.Fprintf(os.Stderr, "%s %s needs %s\n", Marker, t.Name(), rel)
+		return "", false
+	}
+	path := filepath.Join(root, filepath.FromSlash(rel))
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("recording %s: %v; the folder of recordings is there but incomplete", rel, err)
+	}
+	return path, true
+}
