@@ -1,0 +1,36 @@
+"""Finding a strategy class by its entry, ``module:Class``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+from msup.error import EntryError
+from msup.strategy import Strategy, check_class
+
+DEFAULT_STRATEGY_DIR = "/strategy"
+
+
+def add_path(strategy_dir: str, layer: str = "") -> None:
+    """Put the strategy's folder, then the layer of its dependencies, in front of the path."""
+    for folder in (layer, strategy_dir):
+        if folder:
+            sys.path.insert(0, folder)
+
+
+def load(entry: str) -> type[Strategy[Any, Any]]:
+    """Import the module and return the class. Whatever goes wrong is an ``EntryError`` with the cause attached."""
+    module_name, _, class_name = entry.partition(":")
+    if not module_name or not class_name:
+        raise EntryError(f"the entry {entry!r} is not of the form module:Class")
+    try:
+        module = importlib.import_module(module_name)
+    except BaseException as error:  # a module may raise anything, SystemExit too
+        raise EntryError(f"module {module_name!r} does not import: {type(error).__name__}: {error}") from error
+    found = module
+    for part in class_name.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        raise EntryError(f"module {module_name!r} ({module.__file__}) has no {class_name!r}")
+    return check_class(found)
