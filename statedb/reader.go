@@ -1,0 +1,282 @@
+package statedb
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/msup/msup/ipc"
+)
+
+// readPageRows and readPageBytes bound what one read transaction takes: a long one would keep the write-ahead log from starting over.
+const (
+	readPageRows  = 256
+	readPageBytes = 4 << 20
+)
+
+// errPageFull ends a page early.
+var errPageFull = errors.New("page full")
+
+// readerPool lends read-only connections; a reader sees a snapshot and never waits for the writer.
+type readerPool struct {
+	path   string
+	mu     sync.Mutex
+	idle   []*conn
+	closed bool
+}
+
+const idleReaders = 4
+
+func (p *readerPool) acquire() (*conn, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if n := len(p.idle); n > 0 {
+		c := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return c, nil
+	}
+	p.mu.Unlock()
+	return openConn(p.path, true)
+}
+
+func (p *readerPool) release(c *conn) {
+	p.mu.Lock()
+	if !p.closed && len(p.idle) < idleReaders && c.c.AutoCommit() {
+		p.idle = append(p.idle, c)
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	// A reader has nothing to lose at close.
+	_ = c.close()
+}
+
+func (p *readerPool) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	var errs []error
+	for _, c := range p.idle {
+		errs = append(errs, c.close())
+	}
+	p.idle = nil
+	return errors.Join(errs...)
+}
+
+// page reads the rows that follow a row number, in one short read transaction.
+func (in *Instance) page(after uint64) (rows []row, more bool, err error) {
+	c, err := in.db.read.acquire()
+	if err != nil {
+		return nil, false, err
+	}
+	defer in.db.read.release(c)
+	size := 0
+	err = c.query(func(v []driver.Value) error {
+		r, err := decodeRow(in.st, v)
+		if err != nil {
+			return err
+		}
+		if len(rows) == readPageRows || size+len(r.payload) > readPageBytes && len(rows) > 0 {
+			return errPageFull
+		}
+		rows = append(rows, r)
+		size += len(r.payload)
+		return nil
+	}, 7, selectRows, rowID(in.st.id, after+1), rowID(in.st.id, maxRowNo))
+	if errors.Is(err, errPageFull) {
+		return rows, true, nil
+	}
+	return rows, false, diskError(c.path, "reading "+in.st.place(), err)
+}
+
+// scan calls fn for the rows after a row number, up to the head at the time of the call. Above the anchor every row must follow the
+// one before it in the chain; prev is the hash of the row number after.
+func (in *Instance) scan(after Head, fn func(*row) error) error {
+	end := in.Head().RowNo
+	prev := after
+	for prev.RowNo < end {
+		rows, more, err := in.page(prev.RowNo)
+		if err != nil {
+			return err
+		}
+		for i := range rows {
+			r := &rows[i]
+			if r.no > end {
+				return nil
+			}
+			if r.no != prev.RowNo+1 {
+				return chainError(in.st, prev.RowNo+1, "missing; row %d follows", r.no)
+			}
+			if want := chainNext(prev.Hash, r.no, r.kind, r.payload); want != r.head {
+				return chainError(in.st, r.no, "head %s, computed %s", r.head, want)
+			}
+			prev = Head{RowNo: r.no, Hash: r.head}
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+		if !more && prev.RowNo < end {
+			return chainError(in.st, prev.RowNo+1, "missing; row %d was persisted", end)
+		}
+	}
+	return nil
+}
+
+// ReadInputs gives the persisted batches of inputs that hold from or later ones, in order; the first may begin before from. Checksums and
+// chain are verified on the way. What is persisted during the call is not given. Asking for what was pruned is an error.
+func (in *Instance) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error {
+	start, err := in.rowBefore(from)
+	if err != nil {
+		return err
+	}
+	return in.scan(start, func(r *row) error {
+		if r.kind != kindInputs {
+			return nil
+		}
+		first, last, _, inputs, err := decodeInputs(r.payload)
+		if err != nil {
+			return chainError(in.st, r.no, "%v", err)
+		}
+		if last < from {
+			return nil
+		}
+		return fn(first, last, inputs)
+	})
+}
+
+// rowBefore finds the last row that was persisted before an input: input numbers never decrease along the rows.
+func (in *Instance) rowBefore(input ipc.InputNo) (Head, error) {
+	in.st.mu.Lock()
+	a, end := in.st.anchor, in.st.head.RowNo
+	in.st.mu.Unlock()
+	if input <= a.lastInput && a.lastInput > 0 {
+		return Head{}, &Error{Kind: ErrPruned, Place: in.st.place(), Remedy: "start from a checkpoint",
+			Cause: fmt.Sprintf("input %d is asked for, the ledger begins after input %d", input, a.lastInput)}
+	}
+	c, err := in.db.read.acquire()
+	if err != nil {
+		return Head{}, err
+	}
+	defer in.db.read.release(c)
+	low, high := a.head, end // the row sought is at low or above, and not above high
+	for low.RowNo < high {
+		mid := low.RowNo + (high-low.RowNo+1)/2
+		h, at, err := rowAt(c, in.st, mid)
+		if err != nil {
+			return Head{}, err
+		}
+		if at < input {
+			low = h
+		} else {
+			high = mid - 1
+		}
+	}
+	return low, nil
+}
+
+// rowAt gives the head and the input of one row.
+func rowAt(c *conn, st *state, rowNo uint64) (h Head, input ipc.InputNo, err error) {
+	found := false
+	err = c.query(func(v []driver.Value) error {
+		cols := columns{v: v}
+		h, input, found = Head{RowNo: rowNo, Hash: cols.digest(0)}, ipc.InputNo(cols.int(1)), true
+		return cols.err
+	}, 2, "SELECT head, input_no FROM rows WHERE id = ?", rowID(st.id, rowNo))
+	if err == nil && !found {
+		err = chainError(st, rowNo, "missing")
+	}
+	return h, input, diskError(c.path, fmt.Sprintf("reading row %d of %s", rowNo, st.place()), err)
+}
+
+// findIntent reads an intent and its last status through the unique index.
+func findIntent(c *conn, st *state, key ipc.Key) (Intent, error) {
+	kb, err := keyBytes(key)
+	if err != nil {
+		return Intent{}, fmt.Errorf("%s: %w", st.place(), err)
+	}
+	var out Intent
+	found := false
+	err = c.query(func(v []driver.Value) error {
+		r, err := decodeRow(st, v)
+		if err != nil {
+			return err
+		}
+		ir, err := decodeIntent(r.payload)
+		if err != nil {
+			return chainError(st, r.no, "%v", err)
+		}
+		if ir.Key != key {
+			return chainError(st, r.no, "indexed under %s, holds %s", key, ir.Key)
+		}
+		out, found = Intent{IntentRow: ir, RowNo: r.no}, true
+		return nil
+	}, 7, "SELECT id, kind, input_no, payload, head, crc, ikey FROM rows WHERE ikey = ?", indexKey(st.id, kb))
+	if err == nil && !found {
+		return Intent{}, fmt.Errorf("%s: key %s: %w", st.place(), key, ErrUnknownKey)
+	}
+	if err == nil {
+		var history []StatusEntry
+		if history, err = statuses(c, st, key, out.RowNo); len(history) > 0 {
+			out.Status = history[len(history)-1].Status
+		}
+	}
+	return out, diskError(c.path, "reading intent "+string(key), err)
+}
+
+// statuses collects the transitions of one intent, which all lie after it. There is no index for this: it would cost a page per
+// persisted status, and histories are read by people and at recovery only.
+func statuses(c *conn, st *state, key ipc.Key, after uint64) (out []StatusEntry, err error) {
+	done := errors.New("final status")
+	err = c.query(func(v []driver.Value) error {
+		r, err := decodeRow(st, v)
+		if err != nil {
+			return err
+		}
+		s, err := decodeStatus(r.payload)
+		if err != nil {
+			return chainError(st, r.no, "%v", err)
+		}
+		if s.Key != key {
+			return nil
+		}
+		if out = append(out, StatusEntry{StatusRow: s, RowNo: r.no}); s.Status.Terminal() {
+			return done
+		}
+		return nil
+	}, 7, "SELECT id, kind, input_no, payload, head, crc, ikey FROM rows WHERE id BETWEEN ? AND ? AND kind = 3 ORDER BY id",
+		rowID(st.id, after), rowID(st.id, maxRowNo))
+	if errors.Is(err, done) {
+		err = nil
+	}
+	return out, err
+}
+
+// Intent gives an intent by key, or ErrUnknownKey when there is none or it was pruned.
+func (in *Instance) Intent(key ipc.Key) (Intent, error) {
+	c, err := in.db.read.acquire()
+	if err != nil {
+		return Intent{}, err
+	}
+	defer in.db.read.release(c)
+	return findIntent(c, in.st, key)
+}
+
+// StatusHistory gives every transition of an intent, oldest first.
+func (in *Instance) StatusHistory(key ipc.Key) ([]StatusEntry, error) {
+	c, err := in.db.read.acquire()
+	if err != nil {
+		return nil, err
+	}
+	defer in.db.read.release(c)
+	found, err := findIntent(c, in.st, key)
+	if err != nil {
+		return nil, err
+	}
+	out, err := statuses(c, in.st, key, found.RowNo)
+	return out, diskError(c.path, "reading the statuses of "+string(key), err)
+}
