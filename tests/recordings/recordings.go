@@ -6,10 +6,13 @@
 //
 //	RECORDING NOT RUN: <test> needs <file>
 //
+// go test shows the output of passing tests with -v or -json only; so where MSUP_NOT_RUN names a file, the line is appended to it.
+//
 // With CI=true absence fails: a build that never saw real data must not look green.
 package recordings
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,8 +44,9 @@ func Path(t testing.TB, rel string) (string, bool) {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("recording %s: %v; CI needs the recordings: set MSUP_RECORDINGS to their folder", rel, err)
 		}
-		// Straight to stderr: t.Log is silent in a test that passes without -v, and this line must be seen.
-		fmt.Fprintf(os.Stderr, "%s %s needs %s\n", Marker, t.Name(), rel)
+		if err := say(fmt.Sprintf("%s %s needs %s\n", Marker, t.Name(), rel)); err != nil {
+			t.Fatalf("recording %s: %v", rel, err)
+		}
 		return "", false
 	}
 	path := filepath.Join(root, filepath.FromSlash(rel))
@@ -50,4 +54,19 @@ func Path(t testing.TB, rel string) (string, bool) {
 		t.Fatalf("recording %s: %v; the folder of recordings is there but incomplete", rel, err)
 	}
 	return path, true
+}
+
+// say prints a line, and appends it to the list of the test runner where there is one.
+func say(line string) error {
+	fmt.Fprint(os.Stderr, line)
+	list := os.Getenv("MSUP_NOT_RUN")
+	if list == "" {
+		return nil
+	}
+	f, err := os.OpenFile(list, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644) // appended in one write: packages test in parallel
+	if err != nil {
+		return fmt.Errorf("listing a test that did not run: %w", err)
+	}
+	_, err = f.WriteString(line)
+	return errors.Join(err, f.Close())
 }

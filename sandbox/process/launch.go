@@ -1,0 +1,331 @@
+package process
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/msup/msup/sandbox"
+	"golang.org/x/sys/unix"
+)
+
+// Start starts a runner.
+func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner, error) {
+	spec.Limits = spec.Limits.OrDefault()
+	if err := spec.Validate(); err != nil {
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSpec, Op: "start " + spec.Address.String(), Err: err}
+	}
+	r, err := s.launch(ctx, spec, false)
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// launch does the supervisor's half of a start. What it has made so far is undone in reverse when a later step fails.
+func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, probe bool) (_ *runner, err error) {
+	r := &runner{box: s, spec: spec, done: make(chan struct{}), connReady: make(chan struct{}), uid: os.Geteuid(), pidfd: -1}
+	var undo []func() error
+	defer func() {
+		if err == nil {
+			return
+		}
+		var known *sandbox.Error
+		if !errors.As(err, &known) {
+			err = &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "start " + spec.Address.String(), Err: err}
+		}
+		for i := len(undo) - 1; i >= 0; i-- {
+			err = errors.Join(err, undo[i]())
+		}
+	}()
+	if r.id, err = newID(); err != nil {
+		return nil, err
+	}
+	if r.record, err = s.newRecord(r.id, spec); err != nil {
+		return nil, err
+	}
+	undo = append(undo, r.record.remove)
+	if s.root {
+		if r.uidLock, err = lockUID(s.uidFile); err != nil {
+			return nil, err
+		}
+		r.uid = r.uidLock.uid
+		undo = append(undo, r.uidLock.release)
+	}
+	atFirst := spec.Limits
+	atFirst.PIDs = max(atFirst.PIDs, stage2Threads)
+	if r.group, err = s.cgroups.Create(spec.Lane, r.id, atFirst); err != nil {
+		return nil, err
+	}
+	undo = append(undo, func() error { return r.group.Remove(context.Background()) })
+	dir := filepath.Join(s.dir, r.id)
+	if spec.NeedSocket {
+		if r.listener, err = listen(dir, r.uid); err != nil {
+			return nil, err
+		}
+		r.socketDir = dir
+		undo = append(undo, r.closeSocket)
+	}
+	o, trees, err := s.prepare(r, probe)
+	defer func() {
+		for _, t := range trees {
+			err = errors.Join(err, t.Close())
+		}
+	}()
+	if err != nil {
+		return nil, err
+	}
+	undo = append(undo, r.handBack)
+	if err = r.spawn(ctx, o, trees); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	closed := s.closed
+	s.runners[r] = struct{}{}
+	s.mu.Unlock()
+	if spec.NeedSocket {
+		go r.accept()
+	}
+	go r.supervise()
+	r.watchDisk()
+	if closed {
+		return nil, errors.Join(errors.New("the sandbox is closed"), r.Kill())
+	}
+	return r, nil
+}
+
+// spawn starts stage two, moves it into its group, gives it its orders and waits until it has become the program.
+func (r *runner) spawn(ctx context.Context, o orders, trees []*os.File) (err error) {
+	var opened []*os.File
+	defer func() {
+		for _, f := range opened {
+			err = errors.Join(err, f.Close())
+		}
+	}()
+	pipe := func() (rd, wr *os.File) {
+		if err != nil {
+			return nil, nil
+		}
+		if rd, wr, err = os.Pipe(); err == nil {
+			opened = append(opened, rd, wr)
+		}
+		return rd, wr
+	}
+	keep := func(f *os.File) *os.File { // its owner closes it from now on
+		for i, o := range opened {
+			if o == f {
+				opened = append(opened[:i], opened[i+1:]...)
+				break
+			}
+		}
+		return f
+	}
+	controlR, controlW := pipe()
+	statusR, statusW := pipe()
+	outR, outW := pipe()
+	errR, errW := pipe()
+	if err != nil {
+		return fmt.Errorf("make pipes: %w", err)
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return fmt.Errorf("open the null device: %w", err)
+	}
+	opened = append(opened, null)
+	attr := &os.ProcAttr{
+		Dir: "/",
+		// Stage two lives for some ms: it needs no garbage collector, and few threads.
+		Env:   []string{"GOGC=off", "GOMAXPROCS=2", "GOTRACEBACK=single"},
+		Files: append([]*os.File{null, outW, errW, controlR, statusW}, trees...),
+		Sys:   r.namespaces(),
+	}
+	attr.Sys.PidFD = &r.pidfd
+	if r.proc, err = startProcess(attr); err != nil {
+		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "start a process in new namespaces", Err: err, Remedy: remedyUserNS}
+	}
+	r.logs = sandbox.NewLogLimiter(r.spec.Limits, r.spec.Log)
+	r.pump(sandbox.Stdout, keep(outR))
+	r.pump(sandbox.Stderr, keep(errR))
+	for _, f := range []*os.File{controlR, statusW, outW, errW} {
+		if cerr := keep(f).Close(); cerr != nil {
+			err = errors.Join(err, cerr)
+		}
+	}
+	if err == nil {
+		err = r.settle(ctx, o, controlW, statusR)
+	}
+	if err != nil {
+		err = errors.Join(err, r.abandon())
+	}
+	return err
+}
+
+// stage2Threads is what stage two may need; the real ceiling is set when it has become the program.
+const stage2Threads = 16
+
+// startTimeout bounds what takes 20 ms on an idle machine, whatever the caller's context says.
+const startTimeout = 30 * time.Second
+
+// settle brings a started stage two to the point where it is the program.
+func (r *runner) settle(ctx context.Context, o orders, control, status *os.File) error {
+	if err := r.record.setProcess(r.proc.Pid); err != nil {
+		return err
+	}
+	if err := r.group.Add(r.proc.Pid); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() {
+		now := time.Now()
+		_ = errors.Join(status.SetReadDeadline(now), control.SetWriteDeadline(now)) // fails only once they are closed
+	})
+	defer stop()
+	if err := writeOrders(control, o); err != nil {
+		return errors.Join(err, ctx.Err())
+	}
+	scan := bufio.NewScanner(io.LimitReader(status, 64<<10))
+	var last report
+	for scan.Scan() {
+		if err := json.Unmarshal(scan.Bytes(), &last); err != nil {
+			return fmt.Errorf("decode stage two's report: %w", err)
+		}
+	}
+	switch {
+	case scan.Err() != nil:
+		return errors.Join(fmt.Errorf("wait for stage two: %w", scan.Err()), ctx.Err())
+	case last.OK && last.Err == "":
+		r.report = last
+		return r.group.SetPIDs(r.spec.Limits.PIDs)
+	case last.Err != "":
+		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: last.Op, Err: errors.New(last.Err), Remedy: last.Remedy}
+	}
+	usage, err := r.group.Usage()
+	if usage.OOMKills > 0 {
+		return &sandbox.Error{Reason: sandbox.ReasonSetupOOM, Op: "build the sandbox", Remedy: "raise the memory limit",
+			Err: fmt.Errorf("the kernel killed stage two: it needs more than %d bytes", r.spec.Limits.MemoryBytes)}
+	}
+	return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "build the sandbox",
+		Err: errors.Join(errors.New("stage two ended without a report"), err), Remedy: "see whether main calls process.Init first"}
+}
+
+// abandon ends a stage two that failed and adds to the error what it printed.
+func (r *runner) abandon() error {
+	errs := []error{r.signalKill()}
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	errs = append(errs, r.group.Kill(ctx))
+	_, err := r.proc.Wait()
+	errs = append(errs, err, unix.Close(r.pidfd))
+	r.drain()
+	if tail := r.logs.StderrTail(); tail != "" {
+		errs = append(errs, errors.New("it printed: "+tail))
+	}
+	return errors.Join(errs...)
+}
+
+// namespaces are made by the kernel when the process is cloned. The one user id inside is innerID; the ambient
+// capabilities carry over the exec of stage two, which is not uid 0 of its user namespace, and end with it.
+func (r *runner) namespaces() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS,
+		AmbientCaps: []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SETPCAP, unix.CAP_SYS_CHROOT, unix.CAP_DAC_OVERRIDE},
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: innerID, HostID: r.uid, Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: innerID, HostID: r.gid(), Size: 1}},
+		Setsid:      true,
+	}
+	if r.box.root {
+		attr.GidMappingsEnableSetgroups = true
+		attr.Credential = &syscall.Credential{Uid: innerID, Gid: innerID, Groups: []uint32{}}
+	}
+	return attr
+}
+
+// innerID is the user and group id that a strategy sees.
+const innerID = 1000
+
+func (r *runner) gid() int {
+	if r.box.root {
+		return r.uid
+	}
+	return os.Getegid()
+}
+
+// startProcess forks on one operating-system thread that never ends: the kernel sends PDEATHSIG when the *thread* that
+// forked ends, not the process.
+func startProcess(attr *os.ProcAttr) (*os.Process, error) {
+	spawnOnce.Do(func() {
+		go func() {
+			runtime.LockOSThread()
+			for f := range spawnQueue {
+				f()
+			}
+		}()
+	})
+	var p *os.Process
+	var err error
+	done := make(chan struct{})
+	spawnQueue <- func() {
+		defer close(done)
+		p, err = os.StartProcess("/proc/self/exe", []string{stage2Name}, attr)
+	}
+	<-done
+	return p, err
+}
+
+var (
+	spawnOnce  sync.Once
+	spawnQueue = make(chan func())
+)
+
+// listen makes the socket of one runner in a directory of its own.
+func listen(dir string, uid int) (*net.UnixListener, error) {
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("make the socket's directory: %w", err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { // whatever the umask is
+		return nil, errors.Join(fmt.Errorf("open the socket's directory: %w", err), os.Remove(dir))
+	}
+	path := filepath.Join(dir, filepath.Base(sandbox.SocketPath))
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen: %w", err), os.Remove(dir))
+	}
+	l.SetUnlinkOnClose(false) // closeSocket does it, and reports what fails
+	if err := errors.Join(os.Chmod(path, 0o600), os.Lchown(path, uid, -1)); err != nil {
+		return nil, errors.Join(fmt.Errorf("hand over the socket: %w", err), l.Close(), os.RemoveAll(dir))
+	}
+	return l, nil
+}
+
+// closeSocket ends listening and removes the socket's directory; it may be called twice.
+func (r *runner) closeSocket() error {
+	if r.listener == nil {
+		return nil
+	}
+	err := r.listener.Close()
+	if errors.Is(err, net.ErrClosed) {
+		err = nil
+	}
+	return errors.Join(err, os.RemoveAll(r.socketDir))
+}
+
+// unlinkSocket ends listening and unlinks the socket once its peer is there. The directory stays: it is bound inside.
+func (r *runner) unlinkSocket() error {
+	err := os.Remove(filepath.Join(r.socketDir, filepath.Base(sandbox.SocketPath)))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, r.listener.Close())
+}

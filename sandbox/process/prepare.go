@@ -1,0 +1,147 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/msup/msup/sandbox"
+)
+
+// prepare turns a spec into orders and, under root, opens the binds.
+func (s *Sandbox) prepare(r *runner, probe bool) (orders, []*os.File, error) {
+	spec := r.spec
+	o := orders{
+		Probe: probe, Argv: spec.Argv, Dir: spec.Dir, Hostname: "msup",
+		TmpBytes: spec.Limits.TmpBytes, TmpInodes: spec.Limits.TmpInodes,
+		OpenFiles: spec.Limits.OpenFiles, FileSizeBytes: spec.Limits.FileSizeBytes,
+		Env: append([]string{}, spec.Env...),
+	}
+	if o.Dir == "" {
+		o.Dir = "/"
+	}
+	if !s.cgroups.HasMemory() {
+		o.AddressSpace = uint64(spec.Limits.MemoryBytes)
+	}
+	if !s.cgroups.HasPIDs() {
+		o.Processes = uint64(spec.Limits.PIDs)
+	}
+	if spec.NeedSocket {
+		o.Env = append(o.Env, sandbox.SocketEnv+"="+sandbox.SocketPath)
+		o.Mounts = append(o.Mounts, mount{Target: sandbox.SocketDir, Source: r.socketDir, Dir: true, NoExec: true})
+	}
+	for _, d := range devices {
+		o.Mounts = append(o.Mounts, mount{Target: d, Source: d, Device: true})
+	}
+	for _, b := range spec.Binds {
+		m, ok, err := s.bind(b)
+		if err != nil {
+			return o, nil, err
+		}
+		if ok {
+			o.Mounts = append(o.Mounts, m)
+		}
+	}
+	for _, w := range spec.Writable {
+		if w.Source == "" {
+			o.Mounts = append(o.Mounts, mount{Target: w.Target, Dir: true, Tmpfs: w.Bytes})
+			continue
+		}
+		if s.root {
+			// From here on the folder belongs to the runner; handBack takes it back whatever happens.
+			if err := os.Lchown(w.Source, r.uid, r.uid); err != nil {
+				return o, nil, fmt.Errorf("hand %s to the runner: %w", w.Source, err)
+			}
+		}
+		o.Mounts = append(o.Mounts, mount{Target: w.Target, Source: w.Source, Dir: true, Writable: true})
+	}
+	sortMounts(o.Mounts)
+	if !s.root {
+		return o, nil, nil
+	}
+	var trees []*os.File
+	for i, m := range o.Mounts {
+		if m.Tmpfs > 0 {
+			continue
+		}
+		fd, err := openTree(m)
+		if err != nil {
+			return o, trees, s.stepFailed(err)
+		}
+		trees = append(trees, os.NewFile(uintptr(fd), m.Source))
+		o.Mounts[i].FD = firstMountFD + len(trees) - 1
+		o.Mounts[i].Source = ""
+	}
+	return o, trees, nil
+}
+
+// stepFailed turns a failed step of this side into the typed error.
+func (s *Sandbox) stepFailed(err error) error {
+	var failed *stepError
+	if errors.As(err, &failed) {
+		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: failed.op, Err: failed.err, Remedy: failed.remedy}
+	}
+	return err
+}
+
+// bind resolves one bind. Under root the runner has a foreign user id: what it cannot read is refused here, where the
+// cause can still be told.
+func (s *Sandbox) bind(b sandbox.Bind) (mount, bool, error) {
+	if b.Target == "" {
+		b.Target = filepath.Clean(b.Source)
+	}
+	fail := func(err error, remedy string) (mount, bool, error) {
+		return mount{}, false, &sandbox.Error{Reason: sandbox.ReasonSpec, Op: "bind " + b.Source + " on " + b.Target, Err: err, Remedy: remedy}
+	}
+	source, err := filepath.EvalSymlinks(b.Source)
+	if errors.Is(err, fs.ErrNotExist) && b.Optional {
+		return mount{}, false, nil
+	}
+	if err != nil {
+		return fail(err, "name an existing file or folder")
+	}
+	st, err := os.Stat(source)
+	if err != nil {
+		return fail(err, "name an existing file or folder")
+	}
+	need := os.FileMode(0o004)
+	if st.IsDir() {
+		need = 0o005
+	}
+	switch {
+	case source == "/":
+		return fail(errors.New("this is the host's root"), "bind only what the runner needs")
+	case !st.IsDir() && !st.Mode().IsRegular():
+		return fail(fmt.Errorf("it is a %s", st.Mode().Type()), "bind files and folders only")
+	case s.root && st.Mode().Perm()&need != need:
+		return fail(fmt.Errorf("mode %v is not readable for the runner's own user id", st.Mode().Perm()),
+			"make it and all below world-readable: chmod -R o+rX "+source)
+	}
+	return mount{Target: b.Target, Source: source, Dir: st.IsDir(), NoExec: b.NoExec}, true, nil
+}
+
+// handBack returns the writable host folders, with all that the job wrote, to the supervisor.
+func (r *runner) handBack() error {
+	if !r.box.root {
+		return nil
+	}
+	var errs []error
+	for _, w := range r.spec.Writable {
+		if w.Source == "" {
+			continue
+		}
+		// WalkDir does not follow links, and Lchown changes the link itself. chown clears set-id bits.
+		err := filepath.WalkDir(w.Source, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Lchown(path, os.Geteuid(), os.Getegid())
+		})
+		if err != nil {
+			errs = append(errs, fmt.Errorf("take %s back from the runner: %w", w.Source, err))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,204 @@
+package process
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
+	"golang.org/x/sys/unix"
+)
+
+// shortDir is a runtime directory whose sockets have short paths.
+func shortDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sb")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func open(t *testing.T, dir string) *Sandbox {
+	t.Helper()
+	s, err := New(Config{RuntimeDir: dir, CgroupParent: "msup-test-unit"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+// A process id may belong to somebody else by now: only with the recorded start time and boot id is it ours.
+//
+// Proves: SB-6
+func TestReapNeverTrustsAProcessIDAlone(t *testing.T) {
+	dir := shortDir(t)
+	s := open(t, dir)
+	boot, err := bootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sleeper := exec.Command("sleep", "1000")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- sleeper.Wait() }()
+	ticks, err := startTicks(sleeper.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave := func(boot string, ticks uint64) {
+		body, err := json.Marshal(recordData{ID: "r00000000000a", Address: "b/s/i", Lane: ipc.LaneLL, CgroupParent: "msup-test-unit",
+			BootID: boot, PID: sleeper.Process.Pid, StartTicks: ticks})
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, "r00000000000a.json"), body, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, foreign := range map[string]func(){
+		"another start time": func() { leave(boot, ticks+1) },
+		"another boot":       func() { leave("b", ticks) },
+		"a torn record": func() {
+			if err := os.WriteFile(filepath.Join(dir, "r00000000000a.json"), []byte(`{"ID":"r0`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		foreign()
+		got, err := s.Reap(t.Context())
+		if err != nil || got.Processes != 0 {
+			t.Errorf("%s: reaped %+v, %v", name, got, err)
+		}
+		if left, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: left %v, %v", name, left, err)
+		}
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("a foreign process was killed: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	leave(boot, ticks)
+	if err := os.Mkdir(filepath.Join(dir, "r00000000000a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Reap(t.Context())
+	if err != nil || got.Processes != 1 || got.Dirs != 1 {
+		t.Errorf("reaped %+v, %v", got, err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(5 * time.Second):
+		t.Error("the recorded process lives on")
+	}
+}
+
+// Proves: SB-6
+func TestReapLeavesForeignFilesAlone(t *testing.T) {
+	dir := shortDir(t)
+	s := open(t, dir)
+	foreign := filepath.Join(dir, "notes.json")
+	if err := os.WriteFile(foreign, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Reap(t.Context()); err != nil || !got.Empty() {
+		t.Errorf("reaped %+v, %v", got, err)
+	}
+	if _, err := os.Stat(foreign); err != nil {
+		t.Error(err)
+	}
+}
+
+// Proves: SB-8
+func TestSocketPathTooLongSaysSo(t *testing.T) {
+	dir := filepath.Join(shortDir(t), strings.Repeat("x", 100))
+	_, err := New(Config{RuntimeDir: dir})
+	var typed *sandbox.Error
+	if !errors.As(err, &typed) || typed.Reason != sandbox.ReasonSocketTooLong || typed.Remedy == "" || !strings.Contains(err.Error(), dir) {
+		t.Errorf("error %v", err)
+	}
+	// The longest that is accepted works.
+	base := shortDir(t)
+	longest := filepath.Join(base, strings.Repeat("x", maxSocketPath-16-len(base)-1))
+	s := open(t, longest)
+	rec, err := newID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(filepath.Join(s.dir, rec), os.Geteuid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Proves: SB-8
+func TestRuntimeDirectoryThatCannotBeMade(t *testing.T) {
+	file := filepath.Join(shortDir(t), "f")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := New(Config{RuntimeDir: filepath.Join(file, "below")})
+	var typed *sandbox.Error
+	if !errors.As(err, &typed) || typed.Reason != sandbox.ReasonSetupFailed || typed.Remedy == "" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// Proves: SB-L1
+func TestUserIDsAreUniqueOnTheHost(t *testing.T) {
+	path := filepath.Join(shortDir(t), "uids.lock")
+	seen := map[int]bool{}
+	var locks []*uidLock
+	for range 64 {
+		l, err := lockUID(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[l.uid] || l.uid < firstUID || l.uid >= firstUID+uidCount {
+			t.Errorf("user id %d", l.uid)
+		}
+		seen[l.uid] = true
+		locks = append(locks, l)
+	}
+	// Another supervisor, that is another open file, sees them as taken.
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	probe := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(locks[0].uid - firstUID), Len: 1}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &probe); err != nil || probe.Type == unix.F_UNLCK {
+		t.Errorf("a taken user id is free: %+v, %v", probe, err)
+	}
+	for _, l := range locks {
+		if err := l.release(); err != nil {
+			t.Error(err)
+		}
+	}
+	probe = unix.Flock_t{Type: unix.F_WRLCK, Start: probe.Start, Len: 1}
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &probe); err != nil || probe.Type != unix.F_UNLCK {
+		t.Errorf("a released user id is taken: %+v, %v", probe, err)
+	}
+}

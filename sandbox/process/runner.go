@@ -1,0 +1,229 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/cgroup"
+	"golang.org/x/sys/unix"
+)
+
+// killTimeout bounds how long the kernel may take to end killed processes before that is an error.
+const killTimeout = 10 * time.Second
+
+// drainTimeout bounds the reading of what is left in the pipes of a dead runner.
+const drainTimeout = 2 * time.Second
+
+type runner struct {
+	box       *Sandbox
+	spec      sandbox.Spec
+	id        string
+	uid       int // on the host
+	uidLock   *uidLock
+	record    *record
+	group     *cgroup.Group
+	listener  *net.UnixListener
+	socketDir string
+	proc      *os.Process
+	pidfd     int // open until done is closed, under mu
+	report    report
+	logs      *sandbox.LogLimiter
+	pipes     []*os.File
+	pumps     sync.WaitGroup
+	killed    atomic.Bool
+	disk      atomic.Pointer[diskBreach] // set before the kill that it causes
+
+	connReady chan struct{} // closed when conn or connErr is set
+	connOnce  sync.Once
+	conn      net.Conn
+	connErr   error
+
+	mu      sync.Mutex
+	ended   bool
+	usage   sandbox.Usage
+	exit    sandbox.Exit
+	cleanUp error
+	done    chan struct{}
+}
+
+var _ sandbox.Runner = (*runner)(nil)
+
+func (r *runner) PID() int               { return r.proc.Pid }
+func (r *runner) Done() <-chan struct{}  { return r.done }
+func (r *runner) Logs() sandbox.LogStats { return r.logs.Stats() }
+
+func (r *runner) Exit() sandbox.Exit {
+	select {
+	case <-r.done:
+		return r.exit
+	default:
+		return sandbox.Exit{}
+	}
+}
+
+// pump starts reading one output pipe.
+func (r *runner) pump(stream sandbox.Stream, pipe *os.File) {
+	r.pipes = append(r.pipes, pipe)
+	r.pumps.Go(func() {
+		if err := r.logs.Pump(stream, pipe); err != nil {
+			r.box.log.Warn("reading the runner's output failed", "instance", r.spec.Address.String(), "error", err)
+		}
+	})
+}
+
+// drain waits for the pumps. All writers are dead, so the pipes end; the deadline is for a kernel that disagrees.
+func (r *runner) drain() {
+	for _, p := range r.pipes {
+		if err := p.SetReadDeadline(time.Now().Add(drainTimeout)); err != nil {
+			r.box.log.Warn("setting a deadline on the runner's output failed", "instance", r.spec.Address.String(), "error", err)
+		}
+	}
+	r.pumps.Wait()
+	for _, p := range r.pipes {
+		if err := p.Close(); err != nil {
+			r.box.log.Warn("closing the runner's output failed", "instance", r.spec.Address.String(), "error", err)
+		}
+	}
+}
+
+// signalKill sends SIGKILL to PID 1 of the runner's pid namespace, with which the kernel ends everything in it.
+func (r *runner) signalKill() error {
+	err := unix.PidfdSendSignal(r.pidfd, unix.SIGKILL, nil, 0)
+	if err == nil || errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return fmt.Errorf("kill runner %d: %w", r.proc.Pid, err)
+}
+
+// Kill ends the runner and returns when it is gone.
+func (r *runner) Kill() error {
+	r.mu.Lock()
+	var err error
+	if !r.ended {
+		r.killed.Store(true)
+		err = r.signalKill()
+	}
+	r.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-r.done:
+		return r.cleanUp
+	case <-time.After(2 * killTimeout):
+		return fmt.Errorf("kill runner %d of %s: not gone after %s; it may hang in the kernel", r.proc.Pid, r.spec.Address, 2*killTimeout)
+	}
+}
+
+// supervise waits for the end, reads the counters, and removes what is left.
+func (r *runner) supervise() {
+	state, waitErr := r.proc.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), killTimeout)
+	defer cancel()
+	errs := []error{waitErr, r.group.Kill(ctx)}
+	usage, err := r.group.Usage() // before the group is removed: the out-of-memory counter is in it
+	errs = append(errs, err)
+	if state != nil && usage.CPU < 0 {
+		usage.CPU = state.UserTime() + state.SystemTime()
+		if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
+			usage.MemoryPeakBytes = ru.Maxrss << 10
+		}
+	}
+	errs = append(errs, r.group.Remove(ctx))
+	r.drain()
+	errs = append(errs, r.closeSocket(), r.handBack())
+	if r.uidLock != nil {
+		errs = append(errs, r.uidLock.release())
+	}
+	exit := r.explain(state, usage)
+	errs = append(errs, r.record.remove())
+	r.setConn(nil, &sandbox.Error{Reason: sandbox.ReasonNoConnection, Op: "connect to " + r.spec.Address.String(),
+		Err: fmt.Errorf("the runner ended first: %s", exit), Remedy: "see its log: " + exit.Stderr})
+	r.mu.Lock()
+	r.ended, r.usage = true, usage
+	errs = append(errs, unix.Close(r.pidfd))
+	r.exit, r.cleanUp = exit, errors.Join(errs...)
+	r.mu.Unlock()
+	if r.cleanUp != nil {
+		r.box.log.Error("cleaning up after a runner failed", "instance", r.spec.Address.String(), "error", r.cleanUp)
+	}
+	r.box.mu.Lock()
+	delete(r.box.runners, r)
+	r.box.mu.Unlock()
+	close(r.done)
+}
+
+// explain tells how the runner ended.
+func (r *runner) explain(state *os.ProcessState, usage sandbox.Usage) sandbox.Exit {
+	e := sandbox.Exit{Code: -1, OOM: usage.OOMKills > 0, Stderr: r.logs.StderrTail(), At: time.Now(), Usage: usage}
+	if state == nil {
+		e.Cause, e.Reason, e.Detail = sandbox.CauseSetupFailed, sandbox.ReasonSetupFailed, "the kernel did not tell how it ended"
+		return e
+	}
+	ws, _ := state.Sys().(syscall.WaitStatus)
+	if ws.Signaled() {
+		e.Signal = int(ws.Signal())
+	}
+	switch {
+	case ws.Exited():
+		e.Cause, e.Code, e.Reason = sandbox.CauseExited, ws.ExitStatus(), sandbox.ReasonExited
+		e.Detail = fmt.Sprintf("it exited by itself with status %d", e.Code)
+	case e.OOM && ws.Signal() == syscall.SIGKILL:
+		e.Cause, e.Reason = sandbox.CauseOOM, sandbox.ReasonOOM
+		e.Detail = fmt.Sprintf("it wanted more than its memory limit of %d bytes; raise the limit or use less", r.spec.Limits.MemoryBytes)
+	case r.disk.Load() != nil && ws.Signal() == syscall.SIGKILL:
+		breach := r.disk.Load()
+		e.Cause, e.Reason, e.DiskBytes, e.DiskLimit = sandbox.CauseKilled, sandbox.ReasonDisk, breach.bytes, breach.limit
+		e.Detail = fmt.Sprintf("it wrote %d bytes to %s, more than the %d allowed", breach.bytes, breach.target, breach.limit)
+	case r.killed.Load() && ws.Signal() == syscall.SIGKILL:
+		e.Cause, e.Reason, e.Detail = sandbox.CauseKilled, sandbox.ReasonKilled, "the supervisor killed it"
+	default:
+		e.Cause, e.Reason = sandbox.CauseSignaled, sandbox.ReasonSignaled
+		e.Detail = fmt.Sprintf("signal %d (%s) ended it, which the supervisor did not send; see its last lines", e.Signal, ws.Signal())
+	}
+	return e
+}
+
+// Usage reads the counters.
+func (r *runner) Usage() (sandbox.Usage, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ended {
+		return r.usage, nil
+	}
+	u, err := r.group.Usage()
+	if err != nil || (u.CPU >= 0 && u.MemoryBytes >= 0) {
+		return u, err
+	}
+	// No control group: the process itself, which cannot have children, tells two of them.
+	fields, err := statFields(r.proc.Pid)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+		return u, nil // it has just ended
+	}
+	if err != nil {
+		return u, err
+	}
+	const ticksPerSecond = 100 // USER_HZ, fixed in the kernel's interface
+	var n [3]int64
+	for i, f := range []int{11, 12, 21} { // utime, stime, rss in pages
+		if n[i], err = strconv.ParseInt(fields[f], 10, 64); err != nil {
+			return u, fmt.Errorf("read usage of process %d: %w", r.proc.Pid, err)
+		}
+	}
+	if u.CPU < 0 {
+		u.CPU = time.Duration(n[0]+n[1]) * time.Second / ticksPerSecond
+	}
+	if u.MemoryBytes < 0 {
+		u.MemoryBytes = n[2] * int64(os.Getpagesize())
+	}
+	return u, nil
+}

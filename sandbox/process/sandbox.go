@@ -1,0 +1,185 @@
+package process
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/cgroup"
+)
+
+// Config says where a process sandbox keeps what. The zero value is right for a supervisor on a host of its own.
+type Config struct {
+	// RuntimeDir holds the records and sockets of the runners. Keep it short: a socket path may have 107 bytes.
+	// "" means /run/msup as root, else $XDG_RUNTIME_DIR/msup or /tmp/msup-UID.
+	RuntimeDir string
+	// CgroupParent is the name of the top control group; "" means "msup".
+	CgroupParent string
+	// UIDLockFile is the one file on the host in which supervisors lock the user ids they give out; "" means
+	// /run/msup/uids.lock. It is used under root only.
+	UIDLockFile string
+	Logger      *slog.Logger // nil discards
+}
+
+// Sandbox starts runners at level L1.
+type Sandbox struct {
+	dir     string
+	uidFile string
+	root    bool
+	log     *slog.Logger
+	cgroups *cgroup.Manager
+	walls   []sandbox.Wall
+
+	mu      sync.Mutex
+	runners map[*runner]struct{}
+	closed  bool
+}
+
+var _ sandbox.Sandbox = (*Sandbox)(nil)
+
+// maxSocketPath is sun_path without its closing zero byte.
+const maxSocketPath = 107
+
+// New prepares the sandbox and starts one process through all the walls to learn which of them stand. It returns an
+// *sandbox.Error when no runner could be started on this host.
+func New(cfg Config) (*Sandbox, error) {
+	s := &Sandbox{dir: cfg.RuntimeDir, uidFile: cfg.UIDLockFile, root: os.Geteuid() == 0, log: cfg.Logger, runners: map[*runner]struct{}{}}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.dir == "" {
+		s.dir = DefaultRuntimeDir()
+	}
+	if s.uidFile == "" {
+		s.uidFile = "/run/msup/uids.lock"
+	}
+	// 1 + 13 + 2 bytes: a slash, an id, and the socket's name.
+	if n := len(s.dir) + 16; n > maxSocketPath {
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSocketTooLong, Op: "use runtime directory " + s.dir,
+			Err:    fmt.Errorf("its sockets would have paths of %d bytes, the kernel takes %d", n, maxSocketPath),
+			Remedy: "choose a runtime directory with a shorter path"}
+	}
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "make the runtime directory", Err: err,
+			Remedy: "choose a writable runtime directory"}
+	}
+	var err error
+	if s.cgroups, err = cgroup.New(cgroup.Config{Parent: cfg.CgroupParent}); err != nil {
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "look for control groups", Err: err}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	found, err := s.probe(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.walls = append(s.ownWalls(found), s.cgroups.Walls()...)
+	return s, nil
+}
+
+// DefaultRuntimeDir is where a supervisor without a setting of its own keeps records and sockets.
+func DefaultRuntimeDir() string {
+	if os.Geteuid() == 0 {
+		return "/run/msup"
+	}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "msup")
+	}
+	return fmt.Sprintf("/tmp/msup-%d", os.Geteuid())
+}
+
+// Name returns "process".
+func (s *Sandbox) Name() string { return "process" }
+
+// Level returns L1.
+func (s *Sandbox) Level() sandbox.Level { return sandbox.L1 }
+
+// Walls tells which walls stood when New tried them.
+func (s *Sandbox) Walls() []sandbox.Wall { return append([]sandbox.Wall(nil), s.walls...) }
+
+// Close kills every runner and waits for them.
+func (s *Sandbox) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	var alive []*runner
+	for r := range s.runners {
+		alive = append(alive, r)
+	}
+	s.mu.Unlock()
+	errs := make([]error, len(alive))
+	var wg sync.WaitGroup
+	for i, r := range alive {
+		wg.Go(func() { errs[i] = r.Kill() })
+	}
+	wg.Wait()
+	return errors.Join(append(errs, s.cgroups.Close())...)
+}
+
+// probe starts a process that builds all walls, reports, and exits.
+func (s *Sandbox) probe(ctx context.Context) (report, error) {
+	spec := sandbox.Spec{Address: ipc.Address{Bot: "msup", Strategy: "probe", Instance: "probe"}, Lane: ipc.LaneLL}
+	spec.Limits = spec.Limits.OrDefault()
+	r, err := s.launch(ctx, spec, true)
+	if err != nil {
+		return report{}, err
+	}
+	select {
+	case <-r.Done():
+	case <-ctx.Done():
+		return report{}, errors.Join(ctx.Err(), r.Kill())
+	}
+	if e := r.Exit(); e.Cause != sandbox.CauseExited || e.Code != 0 {
+		return report{}, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "try the sandbox", Err: fmt.Errorf("the trial process ended: %s %s", e, e.Stderr)}
+	}
+	return r.report, nil
+}
+
+func (s *Sandbox) ownWalls(found report) []sandbox.Wall {
+	stands := func(name, detail string) sandbox.Wall {
+		return sandbox.Wall{Name: name, Standing: true, Detail: detail}
+	}
+	walls := []sandbox.Wall{
+		stands(sandbox.WallNamespaces, "user, pid, mount, net, ipc, uts and cgroup namespaces"),
+		stands(sandbox.WallRoot, "empty tmpfs root, read-only binds, pivot_root"),
+		stands(sandbox.WallCapabilities, "no capability, empty bounding set, no_new_privs"),
+		stands(sandbox.WallSeccomp, fmt.Sprintf("%d system calls allowed, the rest refused", allowedCount())),
+		stands(sandbox.WallRlimits, "open files, file size, no core, no locked memory"),
+	}
+	if s.root {
+		walls = append(walls, stands(sandbox.WallUserID, "a user id of its own for every runner"))
+	} else {
+		walls = append(walls, sandbox.Wall{Name: sandbox.WallUserID, Detail: "runners have the supervisor's user id and groups",
+			Remedy: "run msup as root"})
+	}
+	if found.Landlock > 0 {
+		walls = append(walls, stands(sandbox.WallLandlock, fmt.Sprintf("version %d", found.Landlock)))
+	} else {
+		walls = append(walls, sandbox.Wall{Name: sandbox.WallLandlock, Detail: "the kernel has no Landlock, or it is not enabled",
+			Remedy: "use a kernel with CONFIG_SECURITY_LANDLOCK and landlock in its lsm= list"})
+	}
+	if found.Proc == "" {
+		walls = append(walls, stands(sandbox.WallProc, "/proc shows the runner only"))
+	} else {
+		// No /proc at all shows even less, so the wall stands.
+		walls = append(walls, stands(sandbox.WallProc, "no /proc inside: "+found.Proc))
+	}
+	return walls
+}
+
+func newID() (string, error) {
+	var b [6]byte
+	if _, err := io.ReadFull(rand.Reader, b[:]); err != nil {
+		return "", fmt.Errorf("make a runner id: %w", err)
+	}
+	return "r" + hex.EncodeToString(b[:]), nil
+}

@@ -1,0 +1,136 @@
+package process
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+)
+
+// decide runs a filter on one system call, as the kernel would.
+func decide(t *testing.T, vm *bpf.VM, auditArch uint32, nr uint32, args ...uint64) uint32 {
+	t.Helper()
+	// struct seccomp_data, in the byte order that bpf.VM reads
+	data := make([]byte, 64)
+	binary.BigEndian.PutUint32(data[0:], nr)
+	binary.BigEndian.PutUint32(data[4:], auditArch)
+	for i, a := range args {
+		binary.BigEndian.PutUint32(data[16+8*i:], uint32(a)) // the assembler takes the low half first on these machines
+		binary.BigEndian.PutUint32(data[20+8*i:], uint32(a>>32))
+	}
+	got, err := vm.Run(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(got)
+}
+
+const (
+	allow   = uint32(unix.SECCOMP_RET_ALLOW)
+	refuse  = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.EPERM)
+	nosys   = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.ENOSYS)
+	nosupp  = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.ENOTSUP)
+	high32  = 1 << 32
+	cloneVM = unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_FILES | unix.CLONE_SIGHAND
+)
+
+// Proves: SB-3, SB-L1
+func TestFilterDecides(t *testing.T) {
+	// The library assembles for the architecture it runs on; the next test checks the names of both.
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := policy(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	insts, err := p.Assemble()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(insts) > 4096 {
+		t.Errorf("%d instructions, the kernel takes 4096", len(insts))
+	}
+	vm, err := bpf.NewVM(insts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []uint64
+		want uint32
+	}{
+		{"read", nil, allow}, {"mmap", nil, allow}, {"futex", nil, allow}, {"exit_group", nil, allow},
+		{"socket", []uint64{unix.AF_UNIX, 1}, allow},
+		{"socket", []uint64{unix.AF_INET, 1}, refuse}, {"socket", []uint64{unix.AF_INET6, 1}, refuse},
+		{"socket", []uint64{unix.AF_NETLINK, 3}, refuse}, {"socket", []uint64{unix.AF_VSOCK, 1}, refuse},
+		{"socket", []uint64{unix.AF_PACKET, 3}, refuse}, {"socket", []uint64{unix.AF_ALG, 5}, refuse},
+		{"socket", []uint64{unix.AF_UNIX | high32, 1}, refuse},
+		{"socketpair", []uint64{unix.AF_UNIX, 1}, allow}, {"socketpair", []uint64{unix.AF_TIPC, 1}, refuse},
+		{"clone", []uint64{cloneVM | unix.CLONE_THREAD}, allow},
+		{"clone", []uint64{uint64(unix.SIGCHLD)}, refuse}, {"clone", []uint64{cloneVM}, refuse},
+		{"clone", []uint64{unix.CLONE_NEWUSER | uint64(unix.SIGCHLD)}, refuse},
+		{"clone3", nil, nosys}, {"execve", nil, refuse},
+		{"execveat", []uint64{execFD, 0, 0, 0, unix.AT_EMPTY_PATH}, allow},
+		{"execveat", []uint64{3, 0, 0, 0, unix.AT_EMPTY_PATH}, refuse}, {"execveat", []uint64{execFD, 0, 0, 0, 0}, refuse},
+		{"prctl", []uint64{unix.PR_SET_NAME}, allow}, {"prctl", []uint64{unix.PR_SET_PDEATHSIG}, refuse},
+		{"prctl", []uint64{unix.PR_SET_DUMPABLE}, refuse}, {"prctl", []uint64{unix.PR_SET_SECCOMP}, refuse},
+		{"ioctl", []uint64{0, unix.TCGETS}, allow}, {"ioctl", []uint64{0, unix.TIOCSTI}, refuse},
+		{"ptrace", nil, refuse}, {"process_vm_readv", nil, refuse}, {"memfd_create", nil, refuse}, {"io_uring_setup", nil, refuse},
+		{"userfaultfd", nil, refuse}, {"bpf", nil, refuse}, {"keyctl", nil, refuse}, {"mount", nil, refuse}, {"unshare", nil, refuse},
+		{"setns", nil, refuse}, {"perf_event_open", nil, refuse}, {"bind", nil, refuse}, {"listen", nil, refuse},
+		{"linkat", nil, refuse}, {"symlinkat", nil, refuse}, {"mknodat", nil, refuse}, {"listxattr", nil, nosupp},
+	} {
+		if got := decide(t, vm, uint32(info.ID), uint32(info.SyscallNames[c.name]), c.args...); got != c.want {
+			t.Errorf("%s%v: %#x, want %#x", c.name, c.args, got, c.want)
+		}
+	}
+	// The other tables: 32-bit calls, and x32 numbers on amd64.
+	if got := decide(t, vm, uint32(arch.I386.ID), uint32(info.SyscallNames["read"])); got != refuse {
+		t.Errorf("a call of another architecture: %#x", got)
+	}
+	if info == arch.X86_64 {
+		if got := decide(t, vm, uint32(info.ID), 0x40000000|uint32(info.SyscallNames["read"])); got != nosys {
+			t.Errorf("an x32 call: %#x", got)
+		}
+	}
+	// Nothing that has no name here may pass.
+	named := map[int]bool{}
+	for _, g := range syscallGroups {
+		for _, n := range g.names {
+			named[info.SyscallNames[n]] = true
+		}
+	}
+	for nr := range 1000 {
+		if got := decide(t, vm, uint32(info.ID), uint32(nr)); !named[nr] && got != refuse {
+			t.Errorf("system call %d (%s), not on the list: %#x", nr, info.SyscallNumbers[nr], got)
+		}
+	}
+}
+
+// Proves: SB-3
+func TestEveryGroupHasAReasonAndNoNameTwice(t *testing.T) {
+	seen := map[string]string{}
+	for _, g := range syscallGroups {
+		if g.why == "" || len(g.names) == 0 {
+			t.Errorf("group %+v", g)
+		}
+		for _, n := range g.names {
+			if other, ok := seen[n]; ok {
+				t.Errorf("%s is in %q and in %q", n, other, g.why)
+			}
+			seen[n] = g.why
+		}
+	}
+	for _, info := range []*arch.Info{arch.X86_64, arch.AARCH64} {
+		if _, err := policy(info); err != nil {
+			t.Errorf("%s: %v", info.Name, err)
+		}
+	}
+	if _, err := policy(&arch.Info{Name: "none"}); err == nil {
+		t.Error("an architecture without system calls has a policy")
+	}
+}

@@ -1,0 +1,237 @@
+package process
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Init turns this process into stage two if it was started as such, and then never returns. Every main and TestMain of
+// a binary that starts runners calls it first.
+func Init() {
+	if len(os.Args) == 0 || os.Args[0] != stage2Name {
+		return
+	}
+	runtime.LockOSThread() // credentials and Landlock are per thread; this one becomes the strategy
+	status := os.NewFile(statusFD, "status")
+	err := stageTwo(status)
+	var failed *stepError
+	if !errors.As(err, &failed) {
+		failed = &stepError{op: "start", err: err}
+	}
+	if err := tell(status, report{Op: failed.op, Err: failed.err.Error(), Remedy: failed.remedy}); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(setupFailedStatus)
+}
+
+const setupFailedStatus = 125
+
+// stepError says which wall could not be built.
+type stepError struct {
+	op, remedy string
+	err        error
+}
+
+func (e *stepError) Error() string { return e.op + ": " + e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }
+
+func step(op, remedy string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &stepError{op: op, remedy: remedy, err: err}
+}
+
+func tell(status *os.File, r report) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode report: %w", err)
+	}
+	if _, err := status.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
+}
+
+const (
+	remedyUserNS = "allow user namespaces: on Ubuntu `sysctl kernel.apparmor_restrict_unprivileged_userns=0`, elsewhere `sysctl user.max_user_namespaces=15000`"
+	remedyKernel = "use Linux 5.12 or later"
+)
+
+// stageTwo builds the walls from the inside and becomes the program. It returns only on failure.
+func stageTwo(status *os.File) error {
+	control := os.NewFile(controlFD, "control")
+	o, err := readOrders(control) // blocks until the supervisor has put this process into its control group
+	if err != nil {
+		return err
+	}
+	for fd := controlFD; fd < firstMountFD+len(o.Mounts); fd++ {
+		unix.CloseOnExec(fd)
+	}
+	// Only now, in its own control group: the namespace hides the path up to there.
+	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
+		return step("make a cgroup namespace", remedyUserNS, err)
+	}
+	if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
+		return step("set the host name", "", err)
+	}
+	procMissing, err := buildRoot(o)
+	if err != nil {
+		return err
+	}
+	if err := os.Chdir(o.Dir); err != nil {
+		return step("enter working directory "+o.Dir, "name a folder that is bound inside", err)
+	}
+	if !o.Probe {
+		if err := openProgram(o.Argv[0]); err != nil {
+			return err
+		}
+	}
+	if err := setRlimits(o); err != nil {
+		return err
+	}
+	abi, err := applyLandlock(o)
+	if err != nil {
+		return err
+	}
+	if err := dropPrivileges(); err != nil {
+		return err
+	}
+	if err := dieWithSupervisor(); err != nil {
+		return err
+	}
+	argv, envv, err := vectors(o)
+	if err != nil {
+		return err
+	}
+	if err := loadSeccomp(); err != nil {
+		return step("load the seccomp filter", "use a kernel with CONFIG_SECCOMP_FILTER", err)
+	}
+	if err := tell(status, report{OK: true, Landlock: abi, Proc: procMissing}); err != nil {
+		return err
+	}
+	if o.Probe {
+		os.Exit(0)
+	}
+	if err := setLastRlimits(o); err != nil {
+		return err
+	}
+	empty := [1]byte{}
+	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, execFD, uintptr(unsafe.Pointer(&empty[0])),
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envv[0])), unix.AT_EMPTY_PATH, 0)
+	return step("execute "+o.Argv[0], "the program must be an ELF file for this machine, world-executable and below a bind that allows exec; its loader and libraries must be bound too", errno)
+}
+
+func vectors(o orders) (argv, envv []*byte, err error) {
+	if o.Probe {
+		return nil, nil, nil
+	}
+	if argv, err = syscall.SlicePtrFromStrings(o.Argv); err != nil {
+		return nil, nil, step("pass the arguments", "", err)
+	}
+	envv, err = syscall.SlicePtrFromStrings(o.Env)
+	return argv, envv, step("pass the environment", "", err)
+}
+
+// openProgram opens the program at the one number that execveat may use.
+func openProgram(path string) error {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return step("open program "+path, "bind it into the sandbox", err)
+	}
+	if err := unix.Dup3(fd, execFD, unix.O_CLOEXEC); err != nil {
+		return step("open program "+path, "raise the hard limit on open files above 1000 (ulimit -Hn)", err)
+	}
+	return step("open program", "", unix.Close(fd))
+}
+
+func setRlimits(o orders) error {
+	return limit([]rlimit{
+		{"open files", unix.RLIMIT_NOFILE, o.OpenFiles},
+		{"file size", unix.RLIMIT_FSIZE, o.FileSizeBytes},
+		{"core size", unix.RLIMIT_CORE, 0},
+		{"locked memory", unix.RLIMIT_MEMLOCK, 0},
+		{"message queues", unix.RLIMIT_MSGQUEUE, 0},
+		{"real-time priority", unix.RLIMIT_RTPRIO, 0},
+		{"nice", unix.RLIMIT_NICE, 0},
+	})
+}
+
+// setLastRlimits sets what stands in for missing control groups. With control groups it sets nothing, because these two
+// break numpy and threads. Stage two itself may not live under them: a Go runtime reserves more address space than a
+// strategy gets, and dies when it cannot start a thread. So nothing but execveat comes after it.
+func setLastRlimits(o orders) error {
+	var last []rlimit
+	if o.AddressSpace > 0 {
+		last = append(last, rlimit{"address space", unix.RLIMIT_AS, o.AddressSpace})
+	}
+	if o.Processes > 0 {
+		last = append(last, rlimit{"processes", unix.RLIMIT_NPROC, o.Processes})
+	}
+	return limit(last)
+}
+
+type rlimit struct {
+	what string
+	res  int
+	max  uint64
+}
+
+func limit(limits []rlimit) error {
+	for _, l := range limits {
+		var now unix.Rlimit
+		if err := unix.Getrlimit(l.res, &now); err != nil {
+			return step("read the limit on "+l.what, "", err)
+		}
+		l.max = min(l.max, now.Max) // above a lower hard limit of the host nothing may be raised, and need not be
+		if err := unix.Prlimit(0, l.res, &unix.Rlimit{Cur: l.max, Max: l.max}, nil); err != nil {
+			return step("limit "+l.what, "", err)
+		}
+	}
+	return nil
+}
+
+// dropPrivileges gives up every capability, for ever, on this thread: the only one that survives execveat.
+func dropPrivileges() error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return step("clear the ambient capabilities", "", err)
+	}
+	for c := uintptr(0); c < 64; c++ {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); errors.Is(err, unix.EINVAL) {
+			break // above the last capability of this kernel
+		} else if err != nil {
+			return step("empty the capability bounding set", "", err)
+		}
+	}
+	const bits = 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<5 | 1<<6 | 1<<7 // noroot, no-suid-fixup (locked), keep-caps locked off, no-ambient (locked)
+	if err := unix.Prctl(unix.PR_SET_SECUREBITS, bits, 0, 0, 0); err != nil {
+		return step("lock the secure bits", "", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return step("set no_new_privs", "", err)
+	}
+	var none [2]unix.CapUserData
+	err := unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
+	return step("drop all capabilities", "", err)
+}
+
+// dieWithSupervisor asks the kernel for SIGKILL when the supervisor's thread that started us ends. Credentials must not
+// change after it, since that would clear it. The supervisor may have died just before: then its end of the control
+// pipe is gone.
+func dieWithSupervisor() error {
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return step("tie the life to the supervisor's", "", err)
+	}
+	poll := []unix.PollFd{{Fd: controlFD}}
+	if n, err := unix.Poll(poll, 0); err != nil || n > 0 {
+		return step("tie the life to the supervisor's", "", errors.Join(err, errors.New("the supervisor is gone")))
+	}
+	return nil
+}

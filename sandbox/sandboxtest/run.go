@@ -1,0 +1,265 @@
+package sandboxtest
+
+import (
+	"bufio"
+	"context"
+	_ "embed" // the programs
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/python"
+)
+
+// Config says what to test.
+type Config struct {
+	// Open makes the sandbox under test, which keeps its runtime state below dir.
+	Open func(dir string) (sandbox.Sandbox, error)
+	// Program fills Argv, Env and Binds of a spec that runs one of the suite's programs.
+	Program func(name string, args ...string) sandbox.Spec
+	// Leftovers lists what the sandbox has left below dir and elsewhere: directories, groups, containers.
+	Leftovers func(dir string) ([]string, error)
+	// DiesWithSupervisor says that the kernel ends runners with their supervisor, before anybody calls Reap.
+	DiesWithSupervisor bool
+	// KillWithin bounds Kill; 0 means 2 s.
+	KillWithin time.Duration
+}
+
+// bound is the time in which something has to happen that takes ms on an idle machine.
+const bound = 20 * time.Second
+
+//go:embed testdata/probe.py
+var probe []byte
+
+// programsEnv tells child supervisors where the programs are, so that a killed one leaves no copy behind.
+const programsEnv = "MSUP_SANDBOXTEST_PROGRAMS"
+
+// PythonProgram runs the programs of testdata/probe.py with an interpreter of the host. They are copied to a folder that
+// every user may read, wherever the repository is.
+func PythonProgram(t *testing.T, rt python.Runtime) func(name string, args ...string) sandbox.Spec {
+	t.Helper()
+	dir := os.Getenv(programsEnv)
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "sbprograms"); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "probe.py"), probe, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(programsEnv, dir)
+	}
+	return func(name string, args ...string) sandbox.Spec {
+		return sandbox.Spec{
+			Argv:  rt.Argv(append([]string{"/app/probe.py", name}, args...)...),
+			Env:   rt.Env,
+			Binds: append(slices.Clone(rt.Binds), sandbox.Bind{Source: dir, Target: "/app", NoExec: true}),
+		}
+	}
+}
+
+// suite is one run with its sandbox.
+type suite struct {
+	Config
+	dir string
+	box sandbox.Sandbox
+}
+
+// Run runs the whole suite. Each case is a subtest that names the requirements it proves.
+func Run(t *testing.T, cfg Config) {
+	if dir := os.Getenv(childEnv); dir != "" {
+		actAsSupervisor(cfg, dir) // never returns
+	}
+	if cfg.KillWithin == 0 {
+		cfg.KillWithin = 2 * time.Second
+	}
+	dir, err := os.MkdirTemp("", "sb") // t.TempDir has paths too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := hostState(t)
+	s := &suite{Config: cfg, dir: dir}
+	if s.box, err = cfg.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range sandbox.Missing(s.box.Walls()) {
+		t.Logf("wall missing on this host: %s: %s (%s)", w.Name, w.Detail, w.Remedy)
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) { c.run(s, t) })
+	}
+	if err := s.box.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	s.noLeftovers(t, dir)
+	if err := os.Remove(filepath.Join(dir)); err != nil {
+		t.Errorf("the runtime directory is not empty: %v", err)
+	}
+	if after := hostState(t); after != before {
+		t.Errorf("left behind on the host:\nbefore %+v\nafter  %+v", before, after)
+	}
+}
+
+func (s *suite) noLeftovers(t *testing.T, dir string) {
+	t.Helper()
+	left, err := s.Leftovers(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("leftovers %v, %v", left, err)
+	}
+}
+
+// state is what the suite must leave as it found it.
+type state struct{ mounts, fds, children int }
+
+func hostState(t *testing.T) state {
+	t.Helper()
+	runtime.GC() // closes what only a finalizer holds, so that a leak shows and a late close does not
+	count := func(path, sep string) int {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(b), sep)
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range tasks {
+		if b, err := os.ReadFile(f); err == nil { // a thread may end meanwhile
+			n += len(strings.Fields(string(b)))
+		}
+	}
+	return state{mounts: count("/proc/self/mountinfo", "\n"), fds: len(fds), children: n}
+}
+
+// wall tells whether a wall stands.
+func (s *suite) wall(name string) bool {
+	return slices.ContainsFunc(s.box.Walls(), func(w sandbox.Wall) bool { return w.Name == name && w.Standing })
+}
+
+// run is one started program.
+type run struct {
+	t *testing.T
+	s *suite
+	sandbox.Runner
+	conn net.Conn
+	in   *bufio.Reader
+
+	mu    sync.Mutex
+	lines []sandbox.LogLine
+}
+
+// start starts a program; change may adjust the spec. The runner is killed when the test ends.
+func (s *suite) start(t *testing.T, change func(*sandbox.Spec), name string, args ...string) *run {
+	t.Helper()
+	r := &run{t: t, s: s}
+	spec := s.Program(name, args...)
+	spec.Address = ipc.Address{Bot: "bot", Strategy: "conformance", Instance: ipc.InstanceID(name)}
+	spec.Lane, spec.NeedSocket = ipc.LaneLL, true
+	spec.Log = func(l sandbox.LogLine) {
+		r.mu.Lock()
+		r.lines = append(r.lines, l)
+		r.mu.Unlock()
+	}
+	if change != nil {
+		change(&spec)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	defer cancel()
+	var err error
+	if r.Runner, err = s.box.Start(ctx, spec); err != nil {
+		t.Fatalf("start %s: %v", name, err)
+	}
+	t.Cleanup(func() {
+		if err := r.Kill(); err != nil {
+			t.Errorf("kill %s: %v", name, err)
+		}
+		if r.conn != nil {
+			if err := r.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+				t.Errorf("close: %v", err)
+			}
+		}
+	})
+	return r
+}
+
+func (r *run) logged() []sandbox.LogLine {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.lines)
+}
+
+// connect waits for the program's connection.
+func (r *run) connect() *run {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), bound)
+	defer cancel()
+	c, err := r.Conn(ctx)
+	if err != nil {
+		r.t.Fatalf("connect: %v; exit %+v; log %v", err, r.Exit(), r.logged())
+	}
+	if err := c.SetDeadline(time.Now().Add(2 * bound)); err != nil {
+		r.t.Fatal(err)
+	}
+	r.conn, r.in = c, bufio.NewReader(c)
+	return r
+}
+
+// report decodes the program's next report.
+func report[T any](r *run) T {
+	r.t.Helper()
+	if r.conn == nil {
+		r.connect()
+	}
+	var v T
+	line, err := r.in.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &v)
+	}
+	if err != nil {
+		r.t.Fatalf("report: %v; exit %+v; log %v", err, r.Exit(), r.logged())
+	}
+	return v
+}
+
+// wait returns how the program ended.
+func (r *run) wait() sandbox.Exit {
+	r.t.Helper()
+	select {
+	case <-r.Done():
+		return r.Exit()
+	case <-time.After(2 * bound):
+		r.t.Fatal("the program does not end")
+		return sandbox.Exit{}
+	}
+}
+
+// gone checks that the process does not exist any more.
+func gone(pid int) error {
+	if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("process %d is still there: %v", pid, err)
+	}
+	return nil
+}

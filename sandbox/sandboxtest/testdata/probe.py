@@ -1,0 +1,398 @@
+"""Programs of the conformance suite: python3 probe.py NAME [ARG...].
+
+Each does one thing that a sandbox has to allow, bound or refuse, and reports what happened as one line of JSON on the
+socket (or on stdout without one). The standard library only.
+"""
+
+# ruff: noqa
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import mmap
+import os
+import platform
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+libc = ctypes.CDLL(None, use_errno=True)
+ARGS = sys.argv[2:]
+
+
+def connect() -> socket.socket:
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    s.connect(os.environ["MSUP_SOCKET"])
+    return s
+
+
+def report(s: socket.socket, **what: Any) -> None:
+    s.sendall(json.dumps(what).encode() + b"\n")
+
+
+def name_of(code: int | None) -> str:
+    return errno.errorcode.get(code or 0, str(code))
+
+
+def attempt(f: Callable[[], Any]) -> str:
+    """What came of it: "" when it was possible, else the name of the error."""
+    try:
+        f()
+    except OSError as e:
+        return name_of(e.errno)
+    except Exception as e:  # noqa: BLE001 - whatever it was, it did not work
+        return type(e).__name__
+    return ""
+
+
+def echo() -> None:
+    s = connect()
+    while data := s.recv(65536):
+        s.sendall(data)
+
+
+def leave() -> None:
+    sys.exit(int(ARGS[0]))
+
+
+def spin() -> None:
+    """Holds the GIL in one C call for hours, deaf to everything."""
+    for n in range(1, 65):
+        if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
+            signal.signal(n, signal.SIG_IGN)
+    report(connect(), spinning=True)
+    sum(range(10**15))
+
+
+def memory() -> None:
+    s = connect()
+    report(s, ready=True)
+    hoard = []
+    while True:
+        block = mmap.mmap(-1, 4 << 20)
+        for page in range(0, len(block), 4096):
+            block[page] = 1
+        hoard.append(block)
+
+
+def threads() -> None:
+    s = connect()
+    hold = threading.Event()
+    n, why = 0, ""
+    threading.stack_size(64 << 10)
+    while n < 5000 and not why:
+        try:
+            threading.Thread(target=hold.wait, daemon=True).start()
+            n += 1
+        except RuntimeError:
+            why = "RuntimeError"
+    report(s, threads=n, why=why)
+    hold.set()
+
+
+def cpu() -> None:
+    s = connect()
+    end = time.monotonic() + float(ARGS[0])
+    while time.monotonic() < end:
+        pass
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    report(s, seconds=usage.ru_utime + usage.ru_stime)
+    s.recv(1)
+
+
+def files() -> None:
+    s = connect()
+    n, why = 0, ""
+    while n < 100_000 and not why:
+        why = attempt(lambda: os.dup(0))
+        n += not why
+    report(s, files=n, why=why)
+
+
+def tmp() -> None:
+    s = connect()
+    size, why = 0, ""
+    with open("/tmp/big", "wb", buffering=0) as f:
+        while size < (1 << 34) and not why:
+            try:
+                size += f.write(bytes(1 << 20))
+            except OSError as e:
+                why = name_of(e.errno)
+    os.remove("/tmp/big")
+    made, inodes = 0, ""
+    while made < 1_000_000 and not inodes:
+        inodes = attempt(lambda: os.mkdir(f"/tmp/d{made}"))
+        made += not inodes
+    os.rmdir("/tmp/d1")
+    with open("/tmp/d0/program", "w") as f:
+        f.write("#!/bin/sh\n")
+    os.chmod("/tmp/d0/program", 0o755)
+    execute = attempt(lambda: os.execv("/tmp/d0/program", ["program"]))
+    report(s, bytes=size, why=why, made=made, inodes=inodes, execute=execute)
+
+
+def sockets() -> None:
+    s = connect()
+    made = []
+    for family in range(0, 64):
+        for kind in (1, 2, 3, 5):
+            if family != socket.AF_UNIX and not attempt(lambda f=family, k=kind: socket.socket(f, k).close()):
+                made.append([family, kind])
+    listener = socket.socket(socket.AF_UNIX)
+    report(s, made=made, listen=attempt(lambda: (listener.bind("\0x"), listener.listen())))
+
+
+NUMBERS = {  # x86_64, aarch64
+    "ptrace": (101, 117),
+    "process_vm_readv": (310, 270),
+    "process_vm_writev": (311, 271),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "io_uring_setup": (425, 425),
+    "userfaultfd": (323, 282),
+    "bpf": (321, 280),
+    "keyctl": (250, 219),
+    "add_key": (248, 217),
+    "request_key": (249, 218),
+    "mount": (165, 40),
+    "umount2": (166, 39),
+    "fsopen": (430, 430),
+    "open_tree": (428, 428),
+    "move_mount": (429, 429),
+    "pivot_root": (155, 41),
+    "chroot": (161, 51),
+    "unshare": (272, 97),
+    "setns": (308, 268),
+    "perf_event_open": (298, 241),
+    "mknodat": (259, 33),
+    "linkat": (265, 37),
+    "symlinkat": (266, 36),
+    "name_to_handle_at": (303, 264),
+    "open_by_handle_at": (304, 265),
+    "personality": (135, 92),
+    "setuid": (105, 146),
+    "setgid": (106, 144),
+    "setgroups": (116, 159),
+    "capset": (126, 91),
+    "init_module": (175, 105),
+    "kexec_load": (246, 104),
+    "reboot": (169, 142),
+    "sethostname": (170, 161),
+    "clock_settime": (227, 112),
+    "settimeofday": (164, 170),
+    "swapon": (167, 224),
+    "quotactl": (179, 60),
+    "acct": (163, 89),
+    "syslog": (103, 116),
+    "ioprio_set": (251, 30),
+    "sched_setscheduler": (144, 119),
+    "setpriority": (141, 140),
+    "mlock": (149, 228),
+    "vmsplice": (278, 75),
+    "kcmp": (312, 272),
+    "fanotify_init": (300, 262),
+    "inotify_init1": (294, 26),
+    "seccomp": (317, 277),
+    "landlock_create_ruleset": (444, 444),
+    "pidfd_open": (434, 434),
+    "pidfd_getfd": (438, 438),
+    "clone3": (435, 435),
+    "bind": (49, 200),
+    "listen": (50, 201),
+    "accept4": (288, 242),
+    "shmget": (29, 194),
+    "msgget": (68, 186),
+    "semget": (64, 190),
+    "mq_open": (240, 180),
+    "fchownat": (260, 54),
+    "vhangup": (153, 58),
+    "lookup_dcookie": (212, 18),
+    "remap_file_pages": (216, 234),
+}
+
+
+def calls() -> None:
+    """System calls that nobody may make. Refused means an error that comes from the wall, not from the arguments."""
+    s = connect()
+    column = 0 if platform.machine() == "x86_64" else 1
+    got = {}
+    for name, numbers in NUMBERS.items():
+        ctypes.set_errno(0)
+        value = libc.syscall(ctypes.c_long(numbers[column]), 0, 0, 0, 0, 0, 0)
+        got[name] = "" if value >= 0 else name_of(ctypes.get_errno())
+    if column == 0:  # the other two system call tables of an x86-64 kernel
+        ctypes.set_errno(0)
+        value = libc.syscall(ctypes.c_long(0x40000000 + 41), 2, 1, 0)
+        got["x32 socket"] = "" if value >= 0 else name_of(ctypes.get_errno())
+    got["fork"] = attempt(os.fork)
+    got["vfork"] = attempt(lambda: os.posix_spawn("/usr/bin/true", ["true"], {}))
+    got["execve"] = attempt(lambda: os.execv(sys.executable, [sys.executable, "-V"]))
+    got["prctl dumpable"] = "" if libc.prctl(4, 0, 0, 0, 0) >= 0 else name_of(ctypes.get_errno())
+    got["prctl pdeathsig"] = "" if libc.prctl(1, 0, 0, 0, 0) >= 0 else name_of(ctypes.get_errno())
+    report(s, refused=got)
+
+
+def descriptors() -> list[str]:
+    """What is open: number and target."""
+    if not os.path.isdir("/proc/self/fd"):
+        return []
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found.append(f"{fd} {os.readlink('/proc/self/fd/' + fd)}")
+        except FileNotFoundError:
+            pass  # the one that lists the folder
+    return found
+
+
+def namespaces() -> dict[str, str]:
+    """The namespaces that this process is in, by kind."""
+    if not os.path.isdir("/proc/self/ns"):
+        return {}
+    kinds = ("cgroup", "ipc", "mnt", "net", "pid", "user", "uts")
+    return {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
+
+
+def look() -> None:
+    """What can be seen and touched from inside."""
+    s = connect()
+    writable = []
+    for base in (
+        "/",
+        "/usr",
+        "/lib",
+        "/run",
+        "/run/msup",
+        "/dev",
+        "/proc",
+        "/proc/self",
+        "/tmp",
+        "/etc",
+        "/var",
+        os.path.dirname(sys.prefix),
+    ):
+        if not attempt(lambda b=base: open(os.path.join(b, "written"), "w").close()):
+            writable.append(base)
+    status = (
+        dict(line.split(":\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\t" in line)
+        if os.path.exists("/proc/self/status")
+        else {}
+    )
+    report(
+        s,
+        env=dict(os.environ),
+        root=[f for f in ("etc", "home", "root", "var", "sys", "boot") if os.path.exists("/" + f)],
+        list_root=attempt(lambda: os.listdir("/")),
+        writable=writable,
+        uid=os.getuid(),
+        pid=os.getpid(),
+        ppid=os.getppid(),
+        pids=[p for p in (os.listdir("/proc") if os.path.isdir("/proc") else []) if p.isdigit()],
+        fds=descriptors(),
+        namespaces=namespaces(),
+        caps=[status.get(k, "0").strip("0\n ") for k in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")],
+        no_new_privs=status.get("NoNewPrivs", "1"),
+        host=socket.gethostname(),
+        groups=os.getgroups(),
+        kill=attempt(lambda: os.kill(int(ARGS[0]), 0)),
+        sysctl=os.path.exists("/proc/sys"),
+        sysfs=os.path.isdir("/sys"),
+        core=resource.getrlimit(resource.RLIMIT_CORE),
+        interfaces=attempt(socket.if_nameindex),
+        chmod=attempt(lambda: os.chmod("/run/msup", 0o777)),
+        unlink=attempt(lambda: os.unlink("/run/msup/s")),
+        devices=attempt(lambda: open("/dev/urandom", "rb").read(8))
+        + attempt(lambda: open("/dev/null", "w").write("x")),
+    )
+
+
+def flood() -> None:
+    s = connect()
+    report(s, ready=True)
+    block = (ARGS[0].encode().decode("unicode_escape").encode("latin-1")) * 1000
+    while True:
+        os.write(1, block)
+
+
+def second() -> None:
+    s = connect()
+    s.recv(1)
+    report(s, second=attempt(connect))
+
+
+def crash() -> None:
+    report(connect(), ready=True)
+    ctypes.string_at(0)
+
+
+def hog() -> None:
+    """Runs until it is killed, with threads that never end."""
+    s = connect()
+    for _ in range(4):
+        threading.Thread(target=lambda: time.sleep(10_000), daemon=True).start()
+    report(s, ready=True)
+    time.sleep(10_000)
+
+
+def job() -> None:
+    """A one-shot job without a socket that writes into its output folder."""
+    with open(os.path.join(ARGS[0], "made"), "w") as f:
+        f.write("by the job")
+    os.makedirs(os.path.join(ARGS[0], "deep/er"))
+    print("socket:", os.environ.get("MSUP_SOCKET"), os.path.exists("/run/msup"))
+
+
+def never() -> None:
+    time.sleep(10_000)
+
+
+def fill() -> None:
+    """Fills the output folder of a job until it is killed, slowly enough to be caught in the act."""
+    n = 0
+    while True:
+        if ARGS[1] == "folders":
+            os.mkdir(f"{ARGS[0]}/d{n}")
+        else:
+            with open(f"{ARGS[0]}/f{n}", "wb") as f:
+                f.write(bytes(64 << 10))
+        n += 1
+        time.sleep(0.001)
+
+
+def lines() -> None:
+    print("first")
+    print("second \x1b[31mred", file=sys.stderr)
+    sys.exit(0)
+
+
+PROGRAMS: dict[str, Callable[[], None]] = {
+    "echo": echo,
+    "exit": leave,
+    "spin": spin,
+    "memory": memory,
+    "threads": threads,
+    "cpu": cpu,
+    "files": files,
+    "tmp": tmp,
+    "sockets": sockets,
+    "calls": calls,
+    "look": look,
+    "flood": flood,
+    "second": second,
+    "crash": crash,
+    "hog": hog,
+    "job": job,
+    "fill": fill,
+    "lines": lines,
+    "never": never,
+}
+
+if __name__ == "__main__":
+    PROGRAMS[sys.argv[1]]()

@@ -1,0 +1,188 @@
+package sandbox
+
+import (
+	"fmt"
+	"math"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/msup/msup/ipc"
+)
+
+// SocketPath is where a runner finds its socket, and SocketEnv the environment variable that tells it.
+const (
+	SocketDir  = "/run/msup"
+	SocketPath = SocketDir + "/s"
+	SocketEnv  = "MSUP_SOCKET"
+)
+
+// Spec says what to run and within which walls. The zero value of a limit means its default (DefaultLimits).
+type Spec struct {
+	Address ipc.Address
+	Lane    ipc.Lane
+	Argv    []string // Argv[0] is an absolute path inside the sandbox
+	Env     []string // the complete environment as KEY=value; nothing is inherited (MSUP_SOCKET is added)
+	Dir     string   // working directory inside; "" means "/"
+	Binds   []Bind
+	// Writable is for one-shot jobs such as `msup build`; a strategy has only its /tmp.
+	Writable []Writable
+	Limits   Limits
+	// Log receives what the runner prints, line by line, from one goroutine per stream; it must not block for long,
+	// because the runner blocks with it. Nil discards the lines (they are still counted).
+	Log func(LogLine)
+	// NeedSocket asks for a socket at SocketPath; one-shot jobs such as build and schema leave it false.
+	NeedSocket bool
+}
+
+// Bind shows a host path inside the sandbox: always read-only, nosuid and nodev.
+type Bind struct {
+	Source string // absolute host path of a file or directory; symbolic links are followed once, by the supervisor
+	Target string // absolute path inside; "" means Source
+	NoExec bool
+	// Optional skips the bind when Source does not exist, for example /lib64 on arm64.
+	Optional bool
+}
+
+// Writable is a writable folder inside the sandbox: nosuid, nodev and noexec.
+type Writable struct {
+	Target string // absolute path inside
+	// Source is a host folder owned by the supervisor that receives what the job writes. "" makes a tmpfs of Bytes.
+	// Under root it is handed to the runner's user id for the run and handed back, with all it holds, afterwards.
+	Source string
+	// Bytes is what may be written. The kernel holds a tmpfs to it. A host folder is measured several times a second, and
+	// the job is killed with ReasonDisk when it holds more; until then FileSizeBytes bounds each file.
+	Bytes int64
+}
+
+// Limits are the walls in numbers (SB-2, SB-4). Zero means the default.
+type Limits struct {
+	MemoryBytes       int64   // RAM and swap together
+	CPUQuota          float64 // cores, for example 0.5
+	PIDs              int64   // processes and threads
+	OpenFiles         uint64
+	FileSizeBytes     uint64 // largest file that can be written
+	TmpBytes          int64  // size of /tmp
+	TmpInodes         int64
+	LogLineBytes      int     // longer lines are cut and marked
+	LogLinesPerSecond float64 // sustained rate
+	LogBurstLines     int
+	LogBytesPerRun    int64
+	// ConnectTimeout bounds how long Conn waits, besides its context.
+	ConnectTimeout time.Duration
+}
+
+// DefaultLimits are generous enough for numpy and strict enough for fifty neighbours.
+func DefaultLimits() Limits {
+	return Limits{
+		MemoryBytes: 512 << 20, CPUQuota: 1, PIDs: 64, OpenFiles: 256, FileSizeBytes: 64 << 20,
+		TmpBytes: 16 << 20, TmpInodes: 1024,
+		LogLineBytes: 1024, LogLinesPerSecond: 200, LogBurstLines: 400, LogBytesPerRun: 16 << 20,
+		ConnectTimeout: 30 * time.Second,
+	}
+}
+
+// OrDefault fills the zero fields from DefaultLimits.
+func (l Limits) OrDefault() Limits {
+	d := DefaultLimits()
+	orDefault(&l.MemoryBytes, d.MemoryBytes)
+	orDefault(&l.CPUQuota, d.CPUQuota)
+	orDefault(&l.PIDs, d.PIDs)
+	orDefault(&l.OpenFiles, d.OpenFiles)
+	orDefault(&l.FileSizeBytes, d.FileSizeBytes)
+	orDefault(&l.TmpBytes, d.TmpBytes)
+	orDefault(&l.TmpInodes, d.TmpInodes)
+	orDefault(&l.LogLineBytes, d.LogLineBytes)
+	orDefault(&l.LogLinesPerSecond, d.LogLinesPerSecond)
+	orDefault(&l.LogBurstLines, d.LogBurstLines)
+	orDefault(&l.LogBytesPerRun, d.LogBytesPerRun)
+	orDefault(&l.ConnectTimeout, d.ConnectTimeout)
+	return l
+}
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// The smallest and largest limits that make sense; outside them is a typing error, not a wish.
+const (
+	minMemoryBytes = 16 << 20 // stage two of the process sandbox itself needs about 10 MiB
+	maxOpenFiles   = 960      // above it lies the descriptor that only the first execveat may use (see process)
+	minCPUQuota    = 0.01     // 1 ms of 100 ms, the least the kernel takes
+	maxLogLine     = 64 << 10
+)
+
+// Validate refuses a spec that no sandbox should start. It expects limits after OrDefault.
+func (s Spec) Validate() error {
+	if err := s.Address.Validate(); err != nil {
+		return fmt.Errorf("address: %w", err)
+	}
+	if s.Lane != ipc.LaneLL && s.Lane != ipc.LaneCompute {
+		return fmt.Errorf("lane %s: choose ll or compute", s.Lane)
+	}
+	if len(s.Argv) == 0 || !path.IsAbs(s.Argv[0]) {
+		return fmt.Errorf("argv %q: its first element must be an absolute path inside the sandbox", s.Argv)
+	}
+	for _, kv := range append(append([]string(nil), s.Env...), s.Argv...) {
+		if strings.ContainsRune(kv, 0) {
+			return fmt.Errorf("argv or environment %q holds a zero byte", kv)
+		}
+	}
+	for _, kv := range s.Env {
+		if strings.IndexByte(kv, '=') < 1 {
+			return fmt.Errorf("environment entry %q: write KEY=value", kv)
+		}
+	}
+	if s.Dir != "" && !path.IsAbs(s.Dir) {
+		return fmt.Errorf("working directory %q: must be absolute", s.Dir)
+	}
+	for _, b := range s.Binds {
+		if !path.IsAbs(b.Source) || (b.Target != "" && !cleanTarget(b.Target)) {
+			return fmt.Errorf("bind %q on %q: both must be absolute, the target clean and none of /, /proc, /dev, /tmp, /run", b.Source, b.Target)
+		}
+	}
+	for _, w := range s.Writable {
+		if !cleanTarget(w.Target) || (w.Source != "" && !path.IsAbs(w.Source)) || w.Bytes <= 0 {
+			return fmt.Errorf("writable %q from %q with %d bytes: needs an absolute clean target, a size, and an absolute host folder if any", w.Target, w.Source, w.Bytes)
+		}
+	}
+	return s.Limits.validate()
+}
+
+// cleanTarget refuses places that the sandbox itself fills, and paths that climb.
+func cleanTarget(p string) bool {
+	if !path.IsAbs(p) || path.Clean(p) != p || p == "/" {
+		return false
+	}
+	for _, own := range [...]string{"/proc", "/dev", "/tmp", "/run", "/sys"} {
+		if p == own || strings.HasPrefix(p, own+"/") {
+			return false
+		}
+	}
+	return true
+}
+
+func (l Limits) validate() error {
+	switch {
+	case l.MemoryBytes < minMemoryBytes:
+		return fmt.Errorf("memory limit of %d bytes: at least %d are needed to start anything", l.MemoryBytes, minMemoryBytes)
+	case math.IsNaN(l.CPUQuota) || l.CPUQuota < minCPUQuota || l.CPUQuota > 4096:
+		return fmt.Errorf("cpu quota of %v cores: choose %v to 4096", l.CPUQuota, minCPUQuota)
+	case l.PIDs < 1 || l.PIDs > 1<<20:
+		return fmt.Errorf("pids limit %d: choose 1 to %d", l.PIDs, 1<<20)
+	case l.OpenFiles < 16 || l.OpenFiles > maxOpenFiles:
+		return fmt.Errorf("open files limit %d: choose 16 to %d", l.OpenFiles, maxOpenFiles)
+	case l.TmpBytes < 4096 || l.TmpInodes < 2:
+		return fmt.Errorf("/tmp of %d bytes and %d inodes: at least 4096 and 2", l.TmpBytes, l.TmpInodes)
+	case l.LogLineBytes < 16 || l.LogLineBytes > maxLogLine:
+		return fmt.Errorf("log line limit of %d bytes: choose 16 to %d", l.LogLineBytes, maxLogLine)
+	case math.IsNaN(l.LogLinesPerSecond) || l.LogLinesPerSecond < 0 || l.LogBurstLines < 0 || l.LogBytesPerRun < 0:
+		return fmt.Errorf("log limits must not be negative")
+	case l.ConnectTimeout < 0:
+		return fmt.Errorf("connect timeout %s: must not be negative", l.ConnectTimeout)
+	}
+	return nil
+}

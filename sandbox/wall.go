@@ -1,0 +1,97 @@
+package sandbox
+
+import "fmt"
+
+// Wall is one wall of a sandbox on this host, for `msup doctor`, health and metrics.
+type Wall struct {
+	Name     string // "memory", "seccomp", "landlock" …
+	Standing bool
+	Detail   string // how it stands ("cgroup v1 memory"), or why it does not
+	Remedy   string // what an operator can do about it; "" when it stands
+}
+
+// The names of walls, so that a host policy can demand them.
+const (
+	WallUserNamespace = "user_namespace"
+	WallNamespaces    = "namespaces"
+	WallRoot          = "root"
+	WallSeccomp       = "seccomp"
+	WallLandlock      = "landlock"
+	WallCapabilities  = "capabilities"
+	WallUserID        = "user_id"
+	WallMemory        = "memory"
+	WallCPU           = "cpu"
+	WallPIDs          = "pids"
+	WallLaneWeight    = "lane_weight"
+	WallKill          = "kill"
+	WallRlimits       = "rlimits"
+	WallProc          = "proc"
+)
+
+// Missing returns the walls that do not stand.
+func Missing(walls []Wall) []Wall {
+	var out []Wall
+	for _, w := range walls {
+		if !w.Standing {
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// ViolationKind names the limit that was violated (SB-7); a ladder per kind counts them.
+type ViolationKind string
+
+// The kinds that a sandbox itself observes. The supervisor adds those of deadline, intents and protocol.
+const (
+	ViolationMemory ViolationKind = "memory"
+	ViolationPIDs   ViolationKind = "pids"
+	ViolationDisk   ViolationKind = "disk"
+	ViolationLog    ViolationKind = "log"
+	ViolationCPU    ViolationKind = "cpu"
+	ViolationSignal ViolationKind = "signal"
+	ViolationExit   ViolationKind = "exit"
+	ViolationSetup  ViolationKind = "setup"
+)
+
+// Violation is a limit that was reached, as a value: never an error, never only a log line (SB-7, SB-8).
+type Violation struct {
+	Kind     ViolationKind
+	Limit    int64  // in Unit
+	Observed int64  // in Unit
+	Unit     string // "bytes", "lines", "processes", "signal", "status"
+	Reason   ReasonCode
+}
+
+// String returns one line for a log.
+func (v Violation) String() string {
+	return fmt.Sprintf("%s: %s limit %d %s, observed %d", v.Reason, v.Kind, v.Limit, v.Unit, v.Observed)
+}
+
+// Violations derives the typed violations from how a runner ended and what it printed, under the limits it had.
+func Violations(limits Limits, exit Exit, logs LogStats) []Violation {
+	var out []Violation
+	if exit.OOM {
+		out = append(out, Violation{ViolationMemory, limits.MemoryBytes, max(exit.Usage.MemoryPeakBytes, limits.MemoryBytes), "bytes", ReasonOOM})
+	}
+	if exit.Usage.PIDsRefused > 0 {
+		out = append(out, Violation{ViolationPIDs, limits.PIDs, limits.PIDs + exit.Usage.PIDsRefused, "processes", ReasonPIDs})
+	}
+	if logs.DroppedLines > 0 {
+		out = append(out, Violation{ViolationLog, logs.Lines, logs.Lines + logs.DroppedLines, "lines", ReasonLogCeiling})
+	}
+	if exit.Reason == ReasonDisk {
+		out = append(out, Violation{ViolationDisk, exit.DiskLimit, exit.DiskBytes, "bytes", ReasonDisk})
+	}
+	switch exit.Cause {
+	case CauseExited:
+		if exit.Code != 0 {
+			out = append(out, Violation{ViolationExit, 0, int64(exit.Code), "status", ReasonExited})
+		}
+	case CauseSignaled:
+		out = append(out, Violation{ViolationSignal, 0, int64(exit.Signal), "signal", ReasonSignaled})
+	case CauseSetupFailed:
+		out = append(out, Violation{ViolationSetup, 0, int64(exit.Code), "status", ReasonSetupFailed})
+	}
+	return out
+}

@@ -1,0 +1,70 @@
+package feed
+
+// leanFigure is one row of the data README's table of LEAN files: what an independent program counted in them.
+type leanFigure struct {
+	path              string
+	rows              int
+	firstMS, lastMS   int64 // since midnight in the data time zone; of bars the start
+	sameTime, repeats int   // rows with the previous row's time; rows equal to the previous one
+	crossed, locked   int
+}
+
+var leanFigures = []leanFigure{
+	{"crypto/coinbase/minute/btcusd/20161007_trade.zip", 1419, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20161008_trade.zip", 1400, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20161009_trade.zip", 1397, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20170903_quote.zip", 1438, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20170903_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20170904_quote.zip", 1438, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20170904_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20171217_quote.zip", 1439, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20171217_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20180404_quote.zip", 1437, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20180404_trade.zip", 1007, 0, 60420000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20180405_quote.zip", 1436, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20180405_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/btcusd/20180406_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ethusd/20170903_quote.zip", 1437, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ethusd/20170903_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ethusd/20170904_quote.zip", 1437, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ethusd/20170904_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ethusd/20180404_quote.zip", 1438, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ethusd/20180404_trade.zip", 1009, 0, 60720000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ethusd/20180405_quote.zip", 1438, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ethusd/20180405_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ltcusd/20180404_quote.zip", 1438, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ltcusd/20180404_trade.zip", 1008, 0, 60600000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ltcusd/20180405_quote.zip", 1439, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ltcusd/20180405_trade.zip", 1439, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ltcusd/20180406_quote.zip", 1439, 0, 86280000, 0, 0, 0, 0},
+	{"crypto/coinbase/minute/ltcusd/20180406_trade.zip", 1440, 0, 86340000, 0, 0, 0, 0},
+	{"crypto/coinbase/second/btcusd/20161007_trade.zip", 4063, 4000, 86398000, 0, 0, 0, 0},
+	{"crypto/coinbase/second/btcusd/20161008_trade.zip", 3453, 1000, 86398000, 0, 0, 0, 0},
+	{"crypto/coinbase/second/btcusd/20161009_trade.zip", 4004, 1000, 86398000, 0, 0, 0, 0},
+	{"forex/fxcm/tick/eurusd/20140501_quote.zip", 51053, 1787, 86387638, 0, 0, 3991, 5409},
+	{"forex/fxcm/tick/eurusd/20140502_quote.zip", 96406, 611, 57551909, 0, 0, 12061, 13004},
+	{"forex/fxcm/tick/eurusd/20140504_quote.zip", 8025, 50451815, 86398346, 0, 0, 174, 259},
+	{"forex/fxcm/tick/eurusd/20140505_quote.zip", 58143, 3074, 86398807, 0, 0, 4987, 7109},
+	{"forex/fxcm/tick/eurusd/20140506_quote.zip", 102682, 339, 86399577, 0, 0, 9999, 12154},
+	{"forex/fxcm/tick/eurusd/20140507_quote.zip", 89504, 1014, 86399234, 0, 0, 9847, 12823},
+	{"forex/fxcm/tick/eurusd/20140508_quote.zip", 167466, 17007, 86399235, 0, 0, 18285, 19051},
+	{"forex/fxcm/tick/eurusd/20140509_quote.zip", 102122, 900, 57551407, 0, 0, 10010, 12309},
+	{"forex/fxcm/tick/eurusd/20140511_quote.zip", 11776, 50455503, 86398564, 0, 0, 473, 629},
+	{"forex/fxcm/tick/eurusd/20140512_quote.zip", 67129, 334, 86393420, 0, 0, 6968, 8871},
+	{"forex/fxcm/tick/eurusd/20140513_quote.zip", 136792, 634, 86399915, 0, 0, 14205, 18118},
+	{"forex/fxcm/tick/eurusd/20140514_quote.zip", 101100, 42, 86398611, 0, 0, 10340, 13912},
+	{"forex/fxcm/tick/eurusd/20140515_quote.zip", 152609, 2581, 86399718, 0, 0, 15531, 18814},
+	{"forex/oanda/tick/eurusd/20140501_quote.zip", 24179, 292, 86371310, 70, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140502_quote.zip", 49341, 277, 75598557, 277, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140504_quote.zip", 1164, 75600462, 86388314, 13, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140505_quote.zip", 25177, 23668, 86399513, 92, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140506_quote.zip", 44864, 158, 86396706, 304, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140507_quote.zip", 41367, 7135, 86382008, 236, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140508_quote.zip", 87833, 8715, 86389008, 1562, 1, 0, 0},
+	{"forex/oanda/tick/eurusd/20140509_quote.zip", 47634, 1216, 75598835, 294, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140511_quote.zip", 2643, 75600742, 86394630, 95, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140512_quote.zip", 30642, 289, 86247311, 146, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140513_quote.zip", 61784, 513, 86359104, 493, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140514_quote.zip", 46110, 225, 86394804, 295, 0, 0, 0},
+	{"forex/oanda/tick/eurusd/20140515_quote.zip", 70165, 4000, 86396324, 617, 0, 0, 0},
+}
