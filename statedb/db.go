@@ -29,6 +29,7 @@ type DB struct {
 	keep   keptFiles
 
 	creating sync.Mutex // one new instance at a time
+	pruning  pruneTurn
 
 	mu     sync.Mutex
 	states map[ipc.Address]*state
@@ -40,12 +41,24 @@ type DB struct {
 // Open takes a state directory for this process, creating it when it is absent. A second process is refused (ErrLocked). Before
 // anything is written, the ledger is compared with the high-water mark; files of instances that lost rows are copied first.
 func Open(dir string, opt Options) (*DB, error) {
+	return openDir(dir, opt, func() error {
+		return diskError(dir, "creating the state directory", os.MkdirAll(dir, 0o700))
+	}, false)
+}
+
+// OpenExisting is Open for those who look at an earlier run: a directory without a ledger is refused (ErrNoLedger), and neither it nor
+// anything in it is created.
+func OpenExisting(dir string, opt Options) (*DB, error) {
+	return openDir(dir, opt, func() error { return requireLedger(dir) }, true)
+}
+
+func openDir(dir string, opt Options, prepare func() error, existing bool) (*DB, error) {
 	opt = opt.withDefaults()
 	if opt.Durability > None {
 		return nil, fmt.Errorf("open state %s: %s: %w", dir, opt.Durability, ErrInvalid)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, diskError(dir, "creating the state directory", err)
+	if err := prepare(); err != nil {
+		return nil, err
 	}
 	lock, err := acquireLock(dir)
 	if err != nil {
@@ -53,7 +66,7 @@ func Open(dir string, opt Options) (*DB, error) {
 	}
 	db := &DB{dir: dir, opt: opt, log: opt.Logger, lock: lock, states: make(map[ipc.Address]*state)}
 	db.stats = newStats(opt.Observer)
-	if err := db.start(); err != nil {
+	if err := db.start(existing); err != nil {
 		return nil, both(err, db.shutdown())
 	}
 	return db, nil
@@ -72,10 +85,39 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-func (db *DB) start() error {
+// requireLedger looks whether a directory is one that Open has filled. One with a mark alone has lost its ledger, which Open tells.
+func requireLedger(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return noLedger(dir, "there is no such directory", err)
+	case err != nil:
+		return diskError(dir, "looking at the state directory", err)
+	case !info.IsDir():
+		return noLedger(dir, "it is a file, not a directory", nil)
+	}
+	for _, name := range []string{ledgerSchema.file, markFile} {
+		path := filepath.Join(dir, name)
+		if _, err = os.Stat(path); err == nil {
+			return nil
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return diskError(path, "looking at the state directory", err)
+		}
+	}
+	return noLedger(dir, "the directory holds no "+ledgerSchema.file, err)
+}
+
+func noLedger(dir, cause string, err error) error {
+	return &Error{Kind: ErrNoLedger, Place: dir, Cause: cause, Err: err, Remedy: "name the state directory of an earlier run with --state"}
+}
+
+func (db *DB) start(existing bool) error {
 	pre, err := db.preflight()
 	if err != nil {
 		return err
+	}
+	if existing && pre.version == 0 {
+		return noLedger(db.dir, "its "+ledgerSchema.file+" is empty: nothing was ever recorded", nil)
 	}
 	db.lost, db.orphan = pre.lost, pre.orphan
 	for _, st := range pre.instances {

@@ -1,4 +1,4 @@
-// Package statedb keeps what must not be forgotten: the ledger of every instance (inputs, intents, statuses), its inbox, its
+// Package statedb keeps what must not be forgotten: the ledger of every instance (inputs, intents, statuses), its
 // checkpoints, its epochs and leases. One state directory serves one supervisor process.
 //
 // # What it is
@@ -23,13 +23,16 @@
 //     error in 900 of 900 trials and had dropped committed rows.
 //   - A batch of an epoch below the stored one is refused inside the transaction (ErrEpoch).
 //   - A checkpoint counts only when its checksum holds and the ledger reaches its input with its head.
-//   - Prune never touches what the older valid checkpoint needs, nor an intent whose status is not final.
+//   - Prune never touches what the older valid checkpoint needs, nor an intent whose status is not final. It deletes at most
+//     PruneRowsPerTx rows in a transaction and lets others commit in between; who reads what it takes gets ErrPruned.
+//   - An arrival of I, J or E is an input like any other: once Done has reported its batch, the peer may be acknowledged.
 //
 // # What you may not assume
 //
 //   - That Done is called soon: batches without intents wait up to Options.CommitDelay, and a full disk takes its time to say so.
 //   - That Done may block, call Persist synchronously in a loop, or call any method that waits for the writer (NextEpoch,
-//     InboxAppend, Reset, Prune, SaveCheckpoint, Close): it runs on the writer goroutine and would wait for itself.
+//     Reset, Prune, SaveCheckpoint, Close): it runs on the writer goroutine and would wait for itself.
+//   - That Open tells a wrong directory from a new one: who only looks at an earlier run calls OpenExisting, or Verify.
 //   - That an intent key is unique for ever: the unique index covers what has not been pruned. KEY_CONFLICT is decided by the gate.
 //   - That the state directory may be copied while it is open, or that two processes may share it: the second is refused.
 //   - That the order between instances means anything.

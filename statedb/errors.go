@@ -32,6 +32,7 @@ var (
 	ErrPruned       = errors.New("pruned")
 	ErrInvalid      = errors.New("invalid")
 	ErrClosed       = errors.New("state database closed")
+	ErrNoLedger     = errors.New("no ledger")
 	ErrNoCheckpoint = errors.New("no valid checkpoint")
 )
 

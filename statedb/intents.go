@@ -78,8 +78,10 @@ func (in *Instance) Intents(f IntentFilter, fn func(Intent) error) error {
 // OpenIntents gives every intent whose last status is not final, oldest first: what recovery has to ask I about.
 func (in *Instance) OpenIntents() ([]Intent, error) {
 	in.st.mu.Lock()
+	keys := make(map[uint64]ipc.Key, len(in.st.intents))
 	open := make([]openIntent, 0, len(in.st.intents))
-	for _, o := range in.st.intents {
+	for k, o := range in.st.intents {
+		keys[o.rowNo] = k
 		open = append(open, o)
 	}
 	in.st.mu.Unlock()
@@ -108,7 +110,13 @@ func (in *Instance) OpenIntents() ([]Intent, error) {
 			return nil, diskError(c.path, fmt.Sprintf("reading row %d of %s", o.rowNo, in.st.place()), err)
 		}
 		if len(out) == n {
-			return nil, chainError(in.st, o.rowNo, "missing")
+			in.st.mu.Lock()
+			_, still := in.st.intents[keys[o.rowNo]]
+			in.st.mu.Unlock()
+			if still {
+				return nil, chainError(in.st, o.rowNo, "missing")
+			}
+			continue // it has become final, and Prune has taken it
 		}
 	}
 	return out, nil

@@ -1,7 +1,10 @@
 package statedb
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
@@ -25,6 +28,36 @@ func flipAt(t testing.TB, path string, offsets ...int64) {
 		b[0] ^= 0xff
 		if _, err := f.WriteAt(b[:], off); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// The bytes are put together here from the words of FORMAT.md.
+//
+// Proves: RS-5
+func TestMarkGolden(t *testing.T) {
+	r := markRecord{lineage: ipc.Lineage{1, 2}, generation: 3, head: Head{RowNo: 4, Hash: ipc.Digest{5}}, epoch: 6, durability: Process}
+	want := []byte("msm1")
+	want = append(want, r.lineage[:]...)
+	want = append(want, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 4)
+	want = append(want, r.head.Hash[:]...)
+	want = append(want, 0, 0, 0, 0, 0, 0, 0, 6, 1)
+	if len(want) != 77 {
+		t.Fatalf("%d bytes", len(want))
+	}
+	want = binary.BigEndian.AppendUint32(want, crc32.Checksum(want, crc32.MakeTable(crc32.Castagnoli)))
+	want = append(want, make([]byte, 512-81)...)
+	if got := r.encode(); !bytes.Equal(got, want) {
+		t.Errorf("got  %x\nwant %x", got, want)
+	}
+	if got, ok := decodeMark(want); !ok || got != r {
+		t.Errorf("decoded %+v, %v", got, ok)
+	}
+	for i := range 81 {
+		torn := bytes.Clone(want)
+		torn[i] ^= 0x40
+		if _, ok := decodeMark(torn); ok {
+			t.Errorf("taken with byte %d changed", i)
 		}
 	}
 }

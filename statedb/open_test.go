@@ -3,6 +3,7 @@ package statedb
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +122,77 @@ func TestOtherVersionsAndForeignFilesAreRefused(t *testing.T) {
 				t.Errorf("the refused directory was changed")
 			}
 		})
+	}
+}
+
+// Proves: RS-5
+func TestOpenExistingCreatesNothing(t *testing.T) {
+	parent := t.TempDir()
+	path := func(name string) string { return filepath.Join(parent, name) }
+	for _, err := range []error{
+		os.Mkdir(path("empty"), 0o700), os.WriteFile(path("file"), nil, 0o600), os.Mkdir(path("begun"), 0o700),
+		os.WriteFile(filepath.Join(path("begun"), "ledger.db"), nil, 0o600), os.Mkdir(path("lost"), 0o700),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	good := open(t, path("good"), Options{})
+	fill(t, openInstance(t, good, "i"), 3)
+	if err := good.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mark, err := os.ReadFile(filepath.Join(path("good"), "mark"))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(path("lost"), "mark"), mark, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		want  error
+		cause string
+	}{
+		"absent":     {ErrNoLedger, "there is no such directory"},
+		"absent/sub": {ErrNoLedger, "there is no such directory"},
+		"empty":      {ErrNoLedger, "the directory holds no ledger.db"},
+		"file":       {ErrNoLedger, "it is a file, not a directory"},
+		"begun":      {ErrNoLedger, "nothing was ever recorded"},
+		"lost":       {ErrRowsLost, "the high-water mark remembers 1 instances"},
+	} {
+		db, err := OpenExisting(path(name), Options{Logger: quiet()})
+		var e *Error
+		if !errors.Is(err, c.want) || !errors.As(err, &e) || !contains(err, path(name)) || !contains(err, c.cause) || e.Remedy == "" {
+			t.Errorf("%s: %v, %v; want %v: %s, with place and remedy", name, db, err, c.want, c.cause)
+		}
+		if r, err := Verify(path(name)); err == nil && (r.OK() != (name == "begun")) || err != nil && !errors.Is(err, c.want) {
+			t.Errorf("verify %s: %+v, %v", name, r, err)
+		}
+	}
+	if _, err := OpenExisting(path("absent"), Options{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(path("absent")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the directory was created: %v", err)
+	}
+	if entries, err := os.ReadDir(path("empty")); err != nil || len(entries) != 0 {
+		t.Errorf("the empty directory holds %v, %v", entries, err)
+	}
+	if info, err := os.Stat(filepath.Join(path("begun"), "ledger.db")); err != nil || info.Size() != 0 {
+		t.Errorf("the empty ledger was filled: %v, %v", info, err)
+	}
+	db, err := OpenExisting(path("good"), Options{Logger: quiet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := openInstance(t, db, "i").LastInput(); got != 3 {
+		t.Errorf("last input %d", got)
+	}
+	if _, err := OpenExisting(path("good"), Options{Logger: quiet()}); !errors.Is(err, ErrLocked) {
+		t.Errorf("a second one: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -110,7 +110,7 @@ func (in *Instance) scan(after Head, fn func(*row) error) error {
 				return nil
 			}
 			if r.no != prev.RowNo+1 {
-				return chainError(in.st, prev.RowNo+1, "missing; row %d follows", r.no)
+				return in.gone(prev.RowNo+1, fmt.Sprintf("row %d follows", r.no))
 			}
 			if want := chainNext(prev.Hash, r.no, r.kind, r.payload); want != r.head {
 				return chainError(in.st, r.no, "head %s, computed %s", r.head, want)
@@ -121,10 +121,32 @@ func (in *Instance) scan(after Head, fn func(*row) error) error {
 			}
 		}
 		if !more && prev.RowNo < end {
-			return chainError(in.st, prev.RowNo+1, "missing; row %d was persisted", end)
+			return in.gone(prev.RowNo+1, fmt.Sprintf("row %d was persisted", end))
 		}
 	}
 	return nil
+}
+
+// gone says why a row is not there: Prune has taken it, maybe beside the reader, or it was lost. The stored anchor tells, which moves
+// with the rows; the one in memory follows a moment later.
+func (in *Instance) gone(rowNo uint64, then string) error {
+	c, err := in.db.read.acquire()
+	if err != nil {
+		return err
+	}
+	defer in.db.read.release(c)
+	a, err := loadAnchor(c, in.st)
+	switch {
+	case err != nil:
+		return diskError(c.path, "reading the anchor of "+in.st.place(), err)
+	case rowNo <= a.head.RowNo:
+		return prunedError(in.st, fmt.Sprintf("row %d is asked for, the ledger begins after row %d", rowNo, a.head.RowNo))
+	}
+	return chainError(in.st, rowNo, "missing; %s", then)
+}
+
+func prunedError(st *state, cause string) error {
+	return &Error{Kind: ErrPruned, Place: st.place(), Cause: cause, Remedy: "start from a checkpoint"}
 }
 
 // ReadInputs gives the persisted batches of inputs that hold from or later ones, in order; the first may begin before from. Checksums and
@@ -150,23 +172,33 @@ func (in *Instance) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo
 }
 
 // rowBefore finds the last row that was persisted before an input: input numbers never decrease along the rows.
-func (in *Instance) rowBefore(input ipc.InputNo) (Head, error) {
-	in.st.mu.Lock()
-	a, end := in.st.anchor, in.st.head.RowNo
-	in.st.mu.Unlock()
-	if input <= a.lastInput && a.lastInput > 0 {
-		return Head{}, &Error{Kind: ErrPruned, Place: in.st.place(), Remedy: "start from a checkpoint",
-			Cause: fmt.Sprintf("input %d is asked for, the ledger begins after input %d", input, a.lastInput)}
-	}
+func (in *Instance) rowBefore(input ipc.InputNo) (h Head, err error) {
+	end := in.Head().RowNo
 	c, err := in.db.read.acquire()
 	if err != nil {
 		return Head{}, err
 	}
 	defer in.db.read.release(c)
+	err = c.snapshot(func() (err error) {
+		h, err = searchBefore(c, in.st, input, end)
+		return err
+	})
+	return h, err
+}
+
+// searchBefore halves the rows between the anchor and end, inside one snapshot: Prune may run beside it.
+func searchBefore(c *conn, st *state, input ipc.InputNo, end uint64) (Head, error) {
+	a, err := loadAnchor(c, st)
+	if err != nil {
+		return Head{}, diskError(c.path, "reading the anchor of "+st.place(), err)
+	}
+	if input <= a.lastInput && a.lastInput > 0 {
+		return Head{}, prunedError(st, fmt.Sprintf("input %d is asked for, the ledger begins after input %d", input, a.lastInput))
+	}
 	low, high := a.head, end // the row sought is at low or above, and not above high
 	for low.RowNo < high {
 		mid := low.RowNo + (high-low.RowNo+1)/2
-		h, at, err := rowAt(c, in.st, mid)
+		h, at, err := rowAt(c, st, mid)
 		if err != nil {
 			return Head{}, err
 		}
@@ -257,26 +289,33 @@ func statuses(c *conn, st *state, key ipc.Key, after uint64) (out []StatusEntry,
 }
 
 // Intent gives an intent by key, or ErrUnknownKey when there is none or it was pruned.
-func (in *Instance) Intent(key ipc.Key) (Intent, error) {
+func (in *Instance) Intent(key ipc.Key) (out Intent, err error) {
 	c, err := in.db.read.acquire()
 	if err != nil {
 		return Intent{}, err
 	}
 	defer in.db.read.release(c)
-	return findIntent(c, in.st, key)
+	err = c.snapshot(func() (err error) {
+		out, err = findIntent(c, in.st, key)
+		return err
+	})
+	return out, err
 }
 
 // StatusHistory gives every transition of an intent, oldest first.
-func (in *Instance) StatusHistory(key ipc.Key) ([]StatusEntry, error) {
+func (in *Instance) StatusHistory(key ipc.Key) (out []StatusEntry, err error) {
 	c, err := in.db.read.acquire()
 	if err != nil {
 		return nil, err
 	}
 	defer in.db.read.release(c)
-	found, err := findIntent(c, in.st, key)
-	if err != nil {
-		return nil, err
-	}
-	out, err := statuses(c, in.st, key, found.RowNo)
-	return out, diskError(c.path, "reading the statuses of "+string(key), err)
+	err = c.snapshot(func() error {
+		found, err := findIntent(c, in.st, key)
+		if err != nil {
+			return err
+		}
+		out, err = statuses(c, in.st, key, found.RowNo)
+		return diskError(c.path, "reading the statuses of "+string(key), err)
+	})
+	return out, err
 }

@@ -26,6 +26,7 @@ type state struct {
 	open    bool       // verified; guarded by opening
 
 	checkpointing sync.Mutex // one SaveCheckpoint at a time
+	pruning       sync.Mutex // one Prune at a time
 
 	mu        sync.Mutex
 	head      Head

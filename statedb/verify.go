@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,8 +43,8 @@ func (r *Report) OK() bool {
 // Verify walks everything in a state directory: structure, identities, checksums, chains, keys, marks, checkpoints. It writes
 // nothing, and may run beside the supervisor. The error is for a directory that cannot be looked at; what is wrong with it is in the report.
 func Verify(dir string) (*Report, error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, diskError(dir, "looking at the state directory", err)
+	if err := requireLedger(dir); err != nil {
+		return nil, err
 	}
 	r := &Report{Dir: dir}
 	// The mark first: beside a running supervisor the ledger only moves ahead of it.
@@ -52,7 +53,10 @@ func Verify(dir string) (*Report, error) {
 		return nil, err
 	}
 	path := filepath.Join(dir, ledgerSchema.file)
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		r.Problems = append(r.Problems, &Error{Kind: ErrRowsLost, Place: path, Cause: "the ledger is missing, the high-water mark is not", Remedy: remedyRestore})
+		return r, nil
+	} else if err != nil {
 		return nil, diskError(path, "looking at the ledger", err)
 	}
 	c, err := openConn(path, true)

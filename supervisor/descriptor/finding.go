@@ -6,26 +6,28 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/msup/msup/ipc"
 )
 
 // Code classifies a finding. Codes are stable: scripts and tests compare them.
-type Code string
+type Code = ipc.ReasonCode
 
 // The codes of findings in files that people write.
 const (
-	CodeFile      Code = "DESCRIPTOR_FILE"      // missing, unreadable, empty, too large, not UTF-8
-	CodeSyntax    Code = "DESCRIPTOR_SYNTAX"    // not TOML
-	CodeUnknown   Code = "DESCRIPTOR_UNKNOWN"   // a key that does not exist
-	CodeMissing   Code = "DESCRIPTOR_MISSING"   // a required key is absent
-	CodeType      Code = "DESCRIPTOR_TYPE"      // a value of another type
-	CodeRange     Code = "DESCRIPTOR_RANGE"     // outside the range, or not one of the choices
-	CodeFormat    Code = "DESCRIPTOR_FORMAT"    // right type, wrong form: SemVer, id, glob, decimal, unit
-	CodeDuplicate Code = "DESCRIPTOR_DUPLICATE" // said twice
-	CodeConflict  Code = "DESCRIPTOR_CONFLICT"  // two things that cannot both be true
-	CodePolicy    Code = "POLICY_EXCEEDED"      // more than the host policy allows
-	CodeConfig    Code = "CONFIG_INVALID"       // a configuration value breaks its schema (HR-1)
-	CodeSecret    Code = "SECRET_VALUE"         // a secret written as a value instead of a reference
-	CodePackage   Code = "PACKAGE_INVALID"      // the folder of a package holds what a package may not
+	CodeFile      = ipc.ReasonDescriptorFile      // missing, unreadable, empty, too large, not UTF-8
+	CodeSyntax    = ipc.ReasonDescriptorSyntax    // not TOML
+	CodeUnknown   = ipc.ReasonDescriptorUnknown   // a key that does not exist
+	CodeMissing   = ipc.ReasonDescriptorMissing   // a required key is absent
+	CodeType      = ipc.ReasonDescriptorType      // a value of another type
+	CodeRange     = ipc.ReasonDescriptorRange     // outside the range, or not one of the choices
+	CodeFormat    = ipc.ReasonDescriptorFormat    // right type, wrong form: SemVer, id, glob, decimal, unit
+	CodeDuplicate = ipc.ReasonDescriptorDuplicate // said twice
+	CodeConflict  = ipc.ReasonDescriptorConflict  // two things that cannot both be true
+	CodePolicy    = ipc.ReasonPolicyExceeded      // more than the host policy allows
+	CodeConfig    = ipc.ReasonConfigInvalid       // a configuration value breaks its schema (HR-1)
+	CodeSecret    = ipc.ReasonSecretValue         // a secret written as a value instead of a reference
+	CodePackage   = ipc.ReasonPackageInvalid      // the folder of a package holds what a package may not
 )
 
 // Finding is one thing that is wrong, with its place and what to do about it (AD-1, AD-5).

@@ -11,7 +11,7 @@ import (
 )
 
 // CodeHash is given when a package is not the one that the deployment names (AD-3).
-const CodeHash Code = "PACKAGE_HASH_MISMATCH"
+const CodeHash = ipc.ReasonPackageHashMismatch
 
 // Resolve finds the package of every entry through open, makes the instances, and validates what only the packages
 // can tell: configuration, ceilings, instruments. open gets an absolute folder or a package hash, each once; its

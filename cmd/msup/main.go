@@ -1,0 +1,25 @@
+// Command msup runs trading strategies safely: each in a process of its own, behind walls, with its inputs, answers and intents in a
+// ledger that replays. Its only output is an intent; real orders are placed elsewhere.
+//
+// One file per verb. This package is the only place where ports and implementations meet; nothing is decided here.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/msup/msup/sandbox/process"
+)
+
+// version is set at build time.
+var version = "0.1.0-dev"
+
+func main() {
+	process.Init() // the second stage of the process sandbox is this same binary
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/statedb"
+	"github.com/msup/msup/supervisor"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/descriptor"
+	"github.com/msup/msup/supervisor/pack"
+)
+
+func (a *app) replayCommand() *cobra.Command {
+	var f deploymentFlags
+	c := &cobra.Command{
+		Use: "replay --state DIR [BOT/STRATEGY/INSTANCE…]", Short: "Replay a ledger and compare every answer, verdict and checkpoint",
+		Long: `Starts a fresh runner for every instance of the state directory, gives it every recorded delivery again, and compares
+each answer, each verdict of the gate and each checkpoint of the core with what was recorded. It says identical, or
+names the first differing step field by field. Nothing is written, nothing is offered.`,
+		Example: "  msup run examples/ema_cross --state ./state\n  msup replay --state ./state",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.state == "" {
+				return fmt.Errorf("%w: name the state directory with --state", errUsage)
+			}
+			return a.replay(cmd.Context(), &f, args)
+		},
+	}
+	c.Flags().StringVar(&f.state, "state", "", "state directory of the run")
+	f.registerHost(c)
+	return c
+}
+
+func (a *app) replay(ctx context.Context, f *deploymentFlags, only []string) (err error) {
+	db, err := openState(a, f.state)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	h, err := a.openHost(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, h.sandbox.Close()) }()
+	wanted, err := chosen(db, only)
+	if err != nil {
+		return err
+	}
+	var all []supervisor.Verification
+	different := 0
+	for _, address := range wanted {
+		v, err := h.verify(ctx, db, address)
+		if err != nil {
+			return fmt.Errorf("%s: %w", address, err)
+		}
+		if !v.Identical {
+			different++
+		}
+		all = append(all, v)
+		if !a.json {
+			printVerification(a, v)
+		}
+	}
+	if a.json {
+		if err := a.printJSON(all); err != nil {
+			return err
+		}
+	}
+	if different > 0 {
+		return exit(exitDiverged, "%d of %d instances replay differently", different, len(all))
+	}
+	return nil
+}
+
+// openState opens the state directory of an earlier run; it never creates one.
+func openState(a *app, dir string) (*statedb.DB, error) {
+	if _, err := statedb.Verify(dir); err != nil {
+		return nil, err
+	}
+	return statedb.Open(dir, statedb.Options{Durability: statedb.Process, Logger: a.logger()})
+}
+
+func chosen(db *statedb.DB, only []string) ([]ipc.Address, error) {
+	infos, err := db.Instances()
+	if err != nil {
+		return nil, err
+	}
+	var all []ipc.Address
+	known := map[string]ipc.Address{}
+	for _, i := range infos {
+		all = append(all, i.Address)
+		known[i.Address.String()] = i.Address
+	}
+	if len(only) == 0 {
+		return all, nil
+	}
+	var out []ipc.Address
+	for _, name := range only {
+		address, ok := known[name]
+		if !ok {
+			return nil, fmt.Errorf("%w: the state directory has no instance %q; it has %v", errUsage, name, all)
+		}
+		out = append(out, address)
+	}
+	return out, nil
+}
+
+// verify replays one instance with the package that its log names.
+func (h *host) verify(ctx context.Context, db *statedb.DB, address ipc.Address) (supervisor.Verification, error) {
+	store, err := db.OpenInstance(address)
+	if err != nil {
+		return supervisor.Verification{}, err
+	}
+	start, err := lastStart(store)
+	if err != nil {
+		return supervisor.Verification{}, err
+	}
+	p, err := pack.Open(start.PackageHash.String(), h.options)
+	if err != nil {
+		return supervisor.Verification{}, fmt.Errorf("the package that answered: %w", err)
+	}
+	r := p.Descriptor.Resources
+	w := &wiring{app: h.app, sandbox: h.sandbox, python: h.python, log: h.log}
+	d := descriptor.Instance{Address: address, Descriptor: p.Descriptor, Resources: r, Lane: p.Descriptor.Lane}
+	instance := supervisor.NewInstance(supervisor.InstanceConfig{
+		Address: address, StrategyVersion: start.StrategyVersion, PackageHash: start.PackageHash, ConfigHash: start.ConfigHash,
+		Lane: d.Lane, Mode: ipc.ModeReplay, RunID: start.RunID, Version: version, QueueEvents: 1,
+		Deadlines: supervisor.Deadlines{Soft: r.DeadlineSoft, Hard: r.DeadlineHard, Init: replayDeadline, Checkpoint: r.DeadlineCheckpoint,
+			Stop: r.DeadlineStop},
+		MaxAnswerBytes: uint64(r.AnswerBytes), MaxStateBytes: uint64(r.StateBytes),
+		StartRunner: func(ctx context.Context) (sandbox.Runner, error) { return h.sandbox.Start(ctx, w.spec(d, p)) },
+		Ledger:      ledger{store}, Clock: &supervisor.FeedClock{}, Observer: supervisor.NewStats(), Logger: h.log,
+	})
+	return instance.Verify(ctx, recordings{store})
+}
+
+// lastStart finds the last Start in a log: it names the package and the configuration.
+func lastStart(store *statedb.Instance) (*core.Start, error) {
+	var last *core.Start
+	err := store.ReadInputs(1, func(_, _ ipc.InputNo, payload []byte) error {
+		for len(payload) > 0 {
+			in, rest, err := core.ReadInput(payload)
+			if err != nil {
+				return err
+			}
+			if s, ok := in.(*core.Start); ok {
+				last = s
+			}
+			payload = rest
+		}
+		return nil
+	})
+	if err == nil && last == nil {
+		err = errors.New("the log holds no start")
+	}
+	return last, err
+}
+
+// recordings lets the ledger answer what was decided.
+type recordings struct{ store *statedb.Instance }
+
+func (r recordings) Intent(k ipc.Key) (supervisor.RecordedIntent, bool, error) {
+	i, err := r.store.Intent(k)
+	if errors.Is(err, statedb.ErrUnknownKey) {
+		return supervisor.RecordedIntent{}, false, nil
+	}
+	return supervisor.RecordedIntent{Step: i.Step, Ordinal: i.Ordinal, Verdict: i.Verdict, RequestDigest: i.RequestDigest, Digest: i.Digest}, err == nil, err
+}
+
+func printVerification(a *app, v supervisor.Verification) {
+	if v.Identical {
+		fmt.Fprintf(a.stdout, "%s: identical: steps %d to %d, %d inputs, %d intents, log %.16s…, %.1f s\n", v.Address, v.FromStep, v.ToStep,
+			v.Inputs, v.Intents, v.Head, v.Took)
+		return
+	}
+	fmt.Fprintf(a.stdout, "%s: DIFFERENT: %s\n", v.Address, v.Difference)
+	if v.Divergence == nil {
+		return
+	}
+	differences, err := v.Divergence.Differences()
+	if err != nil {
+		return // the line above says why the answers cannot be compared
+	}
+	for _, d := range differences {
+		fmt.Fprintf(a.stdout, "  %s\n    recorded: %s\n    now:      %s\n", d.Field, d.Recorded, d.Got)
+	}
+	fmt.Fprintf(a.stdout, "  msup explain DIVERGED says what to look for\n")
+}

@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/statedb"
+	"github.com/msup/msup/supervisor"
+	"github.com/msup/msup/supervisor/boundary/feed"
+	"github.com/msup/msup/supervisor/boundary/feed/synthetic"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/descriptor"
+)
+
+// runFlags are the options of msup run.
+type runFlags struct {
+	deploymentFlags
+	feed     feedFlags
+	feedPath string
+	speed    string
+	out      string
+	events   int
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [DIR…]",
+		Short: "Run strategies on a feed, with a simulated I",
+		Long: `Runs the strategies in the given folders (or of a deployment, -c msup.toml), each instance in a walled process of
+its own, on a feed: a recording, or a seeded synthetic market when no --feed is given. A simulated I, in a process
+of its own, fills orders at the touch of the last quote; it is no backtester.
+
+At full speed (the default) the feed runs in lock step: the next event waits until every strategy has answered and
+I has judged, so that the same feed gives the same intents and fills, to the byte. --speed N plays the feed at N
+times its own time; a strategy that cannot keep up is degraded with QUEUE_CEILING.
+
+State (ledger, checkpoints, evidence) is fresh and removed at the end, unless --state names a folder: then a later
+run goes on where this one stopped, and msup replay can be pointed at it.`,
+		Example: `  msup run examples/ema_cross
+  msup run examples/ema_cross examples/mean_reversion --feed 20140508_quote.zip --out intents.jsonl
+  msup run -c msup.toml --feed recordings/ --speed 10 --state ./state`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.run(cmd.Context(), &f, args) },
+	}
+	f.deploymentFlags.register(c)
+	c.Flags().StringVar(&f.feedPath, "feed", "", "file or folder of market events (default: a synthetic market)")
+	f.feed.register(c)
+	c.Flags().StringVar(&f.speed, "speed", "max", `"max", or a multiple of the feed's own time`)
+	c.Flags().IntVar(&f.events, "events", 0, "end after so many events (default: all of the feed; 60000 of the synthetic market)")
+	c.Flags().StringVar(&f.out, "out", "", "write every offered intent to this .jsonl file")
+	return c
+}
+
+// run is msup run from the flags to the summary.
+func (a *app) run(ctx context.Context, f *runFlags, dirs []string) (err error) {
+	speed, err := parseSpeed(f.speed)
+	if err != nil {
+		return err
+	}
+	source, err := f.openFeed()
+	if err != nil {
+		return exit(exitFeed, "%w", err)
+	}
+	defer func() { err = errors.Join(err, source.Close()) }()
+	r, err := a.prepare(ctx, &f.deploymentFlags, dirs, f.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	began := time.Now()
+	events, playErr := r.play(ctx, source, supervisor.Pace{Speed: speed}, f.events)
+	s := r.summary(events, time.Since(began), source.Info())
+	if err := a.printSummary(s); err != nil {
+		return err
+	}
+	switch {
+	case playErr != nil:
+		return playErr
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case s.halted() > 0:
+		return exit(exitHalted, "%d of %d instances halted; msup explain CODE says what to do", s.halted(), len(s.Instances))
+	}
+	return nil
+}
+
+func parseSpeed(text string) (float64, error) {
+	if text == "max" {
+		return 0, nil
+	}
+	var speed float64
+	if n, err := fmt.Sscanf(text, "%g", &speed); n != 1 || err != nil || !(speed > 0) || speed > 1e9 {
+		return 0, fmt.Errorf(`%w: --speed %q: write "max" or a number above zero, for example 10`, errUsage, text)
+	}
+	return speed, nil
+}
+
+// openFeed opens the named feed, or makes the synthetic market.
+func (f *runFlags) openFeed() (feed.Source, error) {
+	if f.feedPath == "" {
+		return synthetic.New(synthetic.Options{Seed: 1, Events: f.events, Faults: synthetic.DefaultFaults()})
+	}
+	return feed.Open(f.feedPath, f.feed.options())
+}
+
+// runner is a prepared run: everything that must be taken down again, in order.
+type runner struct {
+	app        *app
+	wiring     *wiring
+	deployment *descriptor.Deployment
+	supervisor *supervisor.Supervisor
+	sim        *simulated
+	closers    []func() error
+}
+
+func (r *runner) onClose(f func() error) { r.closers = append(r.closers, f) }
+
+// close takes everything down in reverse order.
+func (r *runner) close() error {
+	var all error
+	for i := len(r.closers) - 1; i >= 0; i-- {
+		all = errors.Join(all, r.closers[i]())
+	}
+	return all
+}
+
+// prepare checks and opens everything that a run needs; nothing has been started when it fails.
+func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, out string) (r *runner, err error) {
+	r = &runner{app: a}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	h, err := a.openHost(ctx, f)
+	if err != nil {
+		return r, err
+	}
+	r.onClose(h.sandbox.Close)
+	if r.deployment, err = h.resolve(ctx, f, dirs); err != nil {
+		return r, err
+	}
+	if len(r.deployment.Instances) == 0 {
+		return r, exit(exitRefused, "the deployment makes no instance; name a strategy folder, or check the instruments it may trade")
+	}
+	state, err := r.stateDir(f)
+	if err != nil {
+		return r, err
+	}
+	db, err := statedb.Open(state, statedb.Options{Durability: durabilityOf(r.deployment.Run.Durability), Logger: h.log})
+	if err != nil {
+		return r, err
+	}
+	r.onClose(db.Close)
+	w := &wiring{app: a, sandbox: h.sandbox, python: h.python, db: db, stats: supervisor.NewStats(), log: h.log, packages: h.packages,
+		seed: r.deployment.Run.Seed, stateDir: state}
+	if _, err := rand.Read(w.owner[:]); err != nil {
+		return r, fmt.Errorf("making an owner nonce: %w", err)
+	}
+	w.runID = newRunID(time.Now(), w.owner)
+	r.wiring = w
+	if r.sim, err = startSimulated(ctx, a, filepath.Join(state, "i"), h.log); err != nil {
+		return r, exit(exitBoundary, "starting the simulated I: %w", err)
+	}
+	r.onClose(r.sim.close)
+	w.sink = r.sim
+	if out != "" {
+		tee, err := newIntentFile(out, r.sim)
+		if err != nil {
+			return r, err
+		}
+		r.onClose(tee.close)
+		w.sink = tee
+	}
+	return r, r.members()
+}
+
+func (r *runner) members() error {
+	r.supervisor = &supervisor.Supervisor{Tee: r.sim, Logger: r.wiring.log}
+	for _, d := range r.deployment.Instances {
+		p, err := r.wiring.instance(d)
+		if err != nil {
+			return err
+		}
+		r.sim.route(p)
+		r.supervisor.Members = append(r.supervisor.Members, &supervisor.Member{Instance: p, Subscribe: subscription(d)})
+	}
+	return nil
+}
+
+// stateDir is the named folder, or a fresh one that close removes.
+func (r *runner) stateDir(f *deploymentFlags) (string, error) {
+	if dir := r.deployment.Run.StateDir; f.state == "" && dir != "" {
+		return dir, nil
+	}
+	if f.state != "" {
+		return filepath.Abs(f.state)
+	}
+	dir, err := os.MkdirTemp("", "msup-state-")
+	if err != nil {
+		return "", exit(exitState, "making a fresh state directory: %w; free space, or name one with --state", err)
+	}
+	r.onClose(func() error { return os.RemoveAll(dir) })
+	return dir, nil
+}
+
+// play runs the feed to its end, or until Ctrl-C, and stops everything in order.
+func (r *runner) play(ctx context.Context, source feed.Source, pace supervisor.Pace, limit int) (uint64, error) {
+	progress := r.app.startProgress(source)
+	defer progress.stop()
+	pace.OnEvent = progress.event
+	// Instances end through Stop, also on Ctrl-C: their context must outlive the user's. When I goes, they cannot stop in order.
+	alive, lost := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer lost(nil)
+	r.sim.lost.Store(&lost)
+	if err := r.supervisor.Start(alive); err != nil {
+		return 0, err
+	}
+	playing, done := context.WithCancelCause(ctx)
+	defer done(nil)
+	stop := context.AfterFunc(alive, func() { done(context.Cause(alive)) })
+	events, err := r.supervisor.Play(playing, limited(source, limit), pace)
+	stop()
+	r.supervisor.Stop()
+	r.sim.lost.Store(nil)
+	if cause := context.Cause(alive); cause != nil {
+		return events, cause
+	}
+	if err != nil && ctx.Err() == nil {
+		return events, err
+	}
+	for _, m := range r.supervisor.Members {
+		if err := m.Instance.Err(); err != nil && ctx.Err() == nil {
+			return events, err
+		}
+	}
+	return events, nil
+}
+
+func durabilityOf(d descriptor.Durability) statedb.Durability {
+	switch d {
+	case descriptor.DurabilityProcess:
+		return statedb.Process
+	case descriptor.DurabilityNone:
+		return statedb.None
+	}
+	return statedb.Power
+}
+
+// limit ends a source early.
+type limit struct {
+	feed.Source
+	left int
+}
+
+func limited(s feed.Source, n int) supervisor.Source {
+	if n <= 0 {
+		return s
+	}
+	return &limit{Source: s, left: n}
+}
+
+// Next returns the next event while there are any left to give.
+func (l *limit) Next() (ipc.MarketEvent, error) {
+	if l.left == 0 {
+		return nil, io.EOF
+	}
+	l.left--
+	return l.Source.Next()
+}
+
+func haltedReasons(m *supervisor.Member) (core.Health, ipc.ReasonCode) {
+	s := m.Instance.State()
+	if s == nil {
+		return core.Halted, ""
+	}
+	return s.Health()
+}

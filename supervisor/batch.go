@@ -1,0 +1,134 @@
+package supervisor
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/mailbox"
+)
+
+// Batches go to the persister at once when somebody waits for them, else after this time or size.
+const (
+	batchDelay = 5 * time.Millisecond
+	batchBytes = 256 << 10
+)
+
+// batch collects what the core did since the last persist.
+type batch struct {
+	first, last ipc.InputNo
+	inputs      []byte
+	intents     []LedgerIntent
+	statuses    []core.StatusRow
+	acks        []ipc.Cursor
+	replies     []chan<- error
+	urgent      bool
+	release     bool
+	since       time.Time
+}
+
+func (b *batch) empty() bool { return b.last == 0 }
+
+// add records one input and its rows.
+func (b *batch) add(in core.Input, e *core.Effects) error {
+	if b.empty() {
+		b.first, b.since = e.InputNo, time.Now()
+	}
+	b.last = e.InputNo
+	b.inputs = core.AppendInput(b.inputs, in)
+	for i := range e.Intents {
+		row := &e.Intents[i]
+		intent := row.Verdict.Intent
+		if intent == nil {
+			intent = row.Asked
+		}
+		bytes, err := ipc.AppendIntent(nil, intent)
+		if err != nil {
+			return fmt.Errorf("writing intent %d of step %d: %w", row.Ordinal, row.Step, err)
+		}
+		b.intents = append(b.intents, LedgerIntent{IntentRow: *row, Bytes: bytes})
+	}
+	for _, row := range e.Statuses {
+		b.statuses = append(b.statuses, row)
+		if row.Status == ipc.StatusApproved || row.Status == ipc.StatusStaged {
+			b.release = true
+		}
+	}
+	if e.Ack != nil {
+		b.acks = append(b.acks, *e.Ack)
+	}
+	b.urgent = b.urgent || e.Urgent || len(b.replies) > 0
+	return nil
+}
+
+// submit hands the batch to the persister and begins a new one. done, when not nil, hears the outcome on the persister's goroutine.
+func (p *Instance) submit(done func(Head, error)) {
+	b := &p.batch
+	word := &persisted{last: b.last, release: b.release, acks: b.acks, replies: b.replies}
+	tell := b.release || len(b.acks) > 0 || len(b.replies) > 0
+	box := p.box
+	p.cfg.Ledger.Persist(&Batch{
+		First: b.first, Last: b.last, Inputs: b.inputs, Intents: b.intents, Statuses: b.statuses, Urgent: b.urgent || done != nil,
+		Done: func(h Head, err error) {
+			if done != nil {
+				done(h, err)
+			}
+			if tell || err != nil {
+				word.err = err
+				box.PutUrgent(mailbox.Internal, urgent{persisted: word})
+			}
+		},
+	})
+	// The persister owns the old slices now.
+	p.batch = batch{inputs: make([]byte, 0, min(max(2*len(b.inputs), 1024), batchBytes))}
+}
+
+// flushIfDue submits a batch that somebody waits for, or that is old or large enough.
+func (p *Instance) flushIfDue() error {
+	b := &p.batch
+	if b.empty() {
+		return nil
+	}
+	if b.urgent || len(b.inputs) >= batchBytes || time.Since(b.since) >= batchDelay {
+		p.submit(nil)
+	}
+	return nil
+}
+
+// flush makes everything so far durable before it returns.
+func (p *Instance) flush() error {
+	if !p.batch.empty() {
+		p.submit(nil)
+	}
+	if _, err := p.cfg.Ledger.Flush(); err != nil {
+		return fmt.Errorf("making the log durable: %w", err)
+	}
+	return nil
+}
+
+// onPersisted lets leave what has become durable (law 3), and answers who waited.
+func (p *Instance) onPersisted(w *persisted) error {
+	for _, r := range w.replies {
+		r <- w.err
+	}
+	if w.err != nil {
+		if !p.voided {
+			p.log.Error("persist failed; going back to the last durable input", "reason", ipc.ReasonPersistFailed, "err", w.err)
+			p.voided = true
+		}
+		return nil
+	}
+	for _, c := range w.acks {
+		if p.cfg.Sink != nil {
+			if err := p.cfg.Sink.Ack(p.cfg.Address, c); err != nil {
+				p.log.Warn("acknowledging to I failed; it will send again", "err", err)
+			}
+		}
+	}
+	if !w.release || p.voided || p.cfg.Sink == nil {
+		return nil
+	}
+	processed, coreTS := p.cfg.Clock.Now(0)
+	return p.apply(&core.Release{At: core.At{CoreTS: coreTS}, Upto: w.last, WallTS: processed})
+}

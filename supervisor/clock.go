@@ -1,0 +1,18 @@
+package supervisor
+
+import "github.com/msup/msup/ipc"
+
+// Clock gives the times of inputs (BC-F). In a feed run both follow the feed's receive time, so that a run can be repeated exactly.
+type Clock interface {
+	// Now returns processed time and core time for an input that is caused by an event received at recv; 0 = not caused by an event.
+	Now(recv ipc.Nanos) (processed, core ipc.Nanos)
+}
+
+// FeedClock follows receive times and never goes back. Each instance has its own.
+type FeedClock struct{ last ipc.Nanos }
+
+// Now returns the latest receive time seen, twice.
+func (c *FeedClock) Now(recv ipc.Nanos) (processed, core ipc.Nanos) {
+	c.last = max(c.last, recv)
+	return c.last, c.last
+}

@@ -1,0 +1,243 @@
+package core
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/supervisor/gate"
+	"github.com/msup/msup/supervisor/guard"
+)
+
+// answer closes the pending step. An answer to any other step is refused by the shell before it becomes an input.
+func (s *State) answer(in *Answer, e *Effects) error {
+	if s.Pending == nil || s.Pending.Step != in.Step {
+		return fmt.Errorf("an answer to step %d, which is not pending", in.Step)
+	}
+	p := s.Pending
+	s.Pending = nil
+	if in.Outcome == Killed {
+		return s.killed(p, in.Reason, e)
+	}
+	if in.Outcome == Applied && len(in.Body) == 0 {
+		return nil // by far the most frequent answer
+	}
+	a := &ipc.Answer{Step: in.Step}
+	if len(in.Body) > 0 {
+		var err error
+		if a, err = ipc.DecodeAnswer(in.Body); err != nil {
+			return fmt.Errorf("answer to step %d: %w", in.Step, err)
+		}
+	}
+	s.timers(a.Timers, e)
+	s.telemetry(a.Telemetry, e)
+	if a.Updates != nil && a.Updates.Checkpoint {
+		e.Checkpoint = true
+	}
+	var err error
+	switch in.Outcome {
+	case Applied:
+		err = s.applied(p, a, e)
+	case Late:
+		err = s.discard(p.Step, a.Intents, ipc.ReasonAnswerLate, e)
+		s.climb(&s.Timeouts, s.params.Timeouts, ipc.ReasonBreakerTimeouts, e)
+	case Faulted:
+		err = s.faulted(p, a, e)
+	default:
+		err = fmt.Errorf("answer to step %d: outcome %d is unknown", in.Step, in.Outcome)
+	}
+	e.Urgent = e.Urgent || len(e.Intents) > 0 || len(e.Compute) > 0
+	return err
+}
+
+func (s *State) applied(p *Pending, a *ipc.Answer, e *Effects) error {
+	e.Compute = append(e.Compute, a.Compute...)
+	for i, intent := range a.Intents {
+		if err := s.judge(p, uint32(i), intent, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *State) faulted(p *Pending, a *ipc.Answer, e *Effects) error {
+	kind := "unknown"
+	if a.Fault != nil {
+		kind = a.Fault.Kind
+	}
+	e.note(guard.Warn, ipc.ReasonStrategyFault, fmt.Sprintf("step %d: %s", p.Step, kind))
+	if err := s.discard(p.Step, a.Intents, ipc.ReasonStrategyFault, e); err != nil {
+		return err
+	}
+	if p.Kind == EventInit {
+		s.halt(ipc.ReasonInitFailed, e)
+		return nil
+	}
+	s.climb(&s.Faults, s.params.Faults, ipc.ReasonBreakerFaults, e)
+	return nil
+}
+
+// judge puts one intent before the gate and begins to follow it when it may go on.
+func (s *State) judge(p *Pending, ordinal uint32, intent *ipc.Intent, e *Effects) error {
+	v, err := s.gate.Judge(gate.Request{Intent: intent, Step: p.Step, Ordinal: ordinal, Mode: s.Mode(), CoreTS: s.CoreTS,
+		StepTS: p.CoreTS, Init: p.Kind == EventInit})
+	if err != nil {
+		return fmt.Errorf("step %d intent %d: %w", p.Step, ordinal, err)
+	}
+	row := IntentRow{Key: s.rowKey(p.Step, ordinal, intent, v.Permitted()), Step: p.Step, Ordinal: ordinal, Kind: intent.Kind(), Verdict: v,
+		Asked: intent, Epoch: s.Epoch}
+	if !v.Permitted() {
+		e.Intents = append(e.Intents, row)
+		if v.Reason != ipc.ReasonKeyDuplicate && v.Reason != ipc.ReasonKeyConflict { // the first intent under that key stands
+			s.notify(p.Step, intent.Meta.Key, v.Reason)
+		}
+		s.climb(&s.Refusals, s.params.Refusals, ipc.ReasonBreakerIntents, e)
+		e.note(guard.Warn, v.Reason, fmt.Sprintf("step %d intent %d (%s): %s", p.Step, ordinal, intent.Kind(), v.Detail))
+		if v.Conflict {
+			s.climb(&s.Faults, s.params.Faults, ipc.ReasonKeyConflict, e)
+		}
+		return nil
+	}
+	row.ValidCore = v.ValidUntil
+	row.ValidWall = p.ProcessedTS + intent.Meta.RiskContext.MaxDelayNS
+	e.Intents = append(e.Intents, row)
+	for _, c := range v.Changes {
+		e.note(guard.Fine, c.Reason, fmt.Sprintf("step %d intent %d: %s %s → %s", p.Step, ordinal, c.Field, c.Before, c.After))
+	}
+	if intent.Kind() == ipc.IntentNoOp {
+		return nil // recorded; there is nothing in it for I to do
+	}
+	t := &gate.Tracked{Key: intent.Meta.Key, Step: p.Step, Ordinal: ordinal, InputNo: s.InputNo, Epoch: s.Epoch, Digest: v.Digest,
+		ValidCore: row.ValidCore, ValidWall: row.ValidWall, SizeFactor: s.mode.SizeFactor, Intent: v.Intent}
+	s.gate.Book.Track(t)
+	s.setStatus(t, ipc.StatusStaged, "", e)
+	if !s.params.ExternalApproval {
+		s.setStatus(t, ipc.StatusApproved, "", e)
+	}
+	return nil
+}
+
+// discard records the intents of an answer that came too late or with a fault: they will never be sent.
+func (s *State) discard(step ipc.Step, intents []*ipc.Intent, reason ipc.ReasonCode, e *Effects) error {
+	if len(intents) == 0 {
+		return nil
+	}
+	for i, intent := range intents {
+		s.notify(step, intent.Meta.Key, reason)
+		digest, err := ipc.IntentDigest(intent)
+		if err != nil {
+			return fmt.Errorf("step %d intent %d: %w", step, i, err)
+		}
+		e.Intents = append(e.Intents, IntentRow{Key: s.rowKey(step, uint32(i), intent, false), Step: step, Ordinal: uint32(i), Kind: intent.Kind(), Asked: intent,
+			Epoch: s.Epoch, Verdict: gate.Verdict{Outcome: gate.Late, Reason: reason, RequestDigest: digest}})
+	}
+	e.note(guard.Warn, reason, fmt.Sprintf("step %d: %d intents discarded", step, len(intents)))
+	return nil
+}
+
+// rowKey is the key of an intent's row. What is not going to be sent is filed under its step and ordinal: the key that it carries may be
+// anything, also that of an order which stands.
+func (s *State) rowKey(step ipc.Step, ordinal uint32, intent *ipc.Intent, permitted bool) ipc.Key {
+	if permitted {
+		return intent.Meta.Key
+	}
+	return ipc.Owner{Address: s.Address, Lineage: s.Lineage}.StepKey(step, ordinal)
+}
+
+// notify puts into the queue that an intent will not be acted on: a strategy never believes in an order that was never sent. Notices of
+// one step and one reason are one event.
+func (s *State) notify(step ipc.Step, key ipc.Key, reason ipc.ReasonCode) {
+	if n := len(s.discarded); n > 0 {
+		if last := &s.discarded[n-1]; last.DiscardedStep == step && last.Reason == reason {
+			last.Keys = append(last.Keys, key)
+			return
+		}
+	}
+	s.discarded = append(s.discarded, ipc.IntentsDiscarded{DiscardedStep: step, Keys: []ipc.Key{key}, Reason: reason})
+}
+
+// enqueueDiscarded moves the notices of this input into the queue.
+func (s *State) enqueueDiscarded() error {
+	for i := range s.discarded {
+		if err := s.enqueue(&s.discarded[i]); err != nil {
+			return err
+		}
+	}
+	s.discarded = s.discarded[:0]
+	return nil
+}
+
+// killed handles a delivery that took the runner down: the strategy learns of it, unless it was one that nobody may miss.
+func (s *State) killed(p *Pending, reason ipc.ReasonCode, e *Effects) error {
+	e.Restart, e.Urgent = reason, true
+	e.note(guard.Warn, reason, fmt.Sprintf("step %d", p.Step))
+	if p.Kind == EventInit {
+		s.halt(ipc.ReasonInitFailed, e)
+		return nil
+	}
+	if err := s.enqueue(&ipc.EventSkipped{SkippedStep: p.Step, SkippedKind: p.Kind, Reason: reason}); err != nil {
+		return err
+	}
+	e.note(guard.Warn, ipc.ReasonPoisonEvent, fmt.Sprintf("step %d", p.Step))
+	switch p.Kind {
+	case ipc.KindExecution, ipc.KindExecutionSnapshot, ipc.KindRisk, ipc.KindSafety:
+		s.halt(ipc.ReasonExecutionSkipped, e)
+	default:
+		s.climb(&s.Kills, s.params.Kills, ipc.ReasonRunnerRestartsExhausted, e)
+	}
+	return nil
+}
+
+// enqueue puts one of the core's own notices behind everything that the strategy has to see.
+func (s *State) enqueue(event ipc.Event) error {
+	bytes, err := ipc.AppendEvent(nil, event)
+	if err != nil {
+		return fmt.Errorf("writing a notice for the strategy: %w", err)
+	}
+	s.Queue = append(s.Queue, Queued{Event: bytes})
+	return nil
+}
+
+// TimerEvent returns the bytes of the event that delivers a due timer.
+func TimerEvent(t Timer) ([]byte, error) {
+	return ipc.AppendEvent(nil, &ipc.Timer{TimerID: t.ID, DueTS: t.DueTS})
+}
+
+func (s *State) timers(requests []ipc.TimerRequest, e *Effects) {
+	for _, r := range requests {
+		if r.Op == ipc.TimerCancel {
+			s.cancelTimer(r.TimerID)
+			continue
+		}
+		i, found := s.findTimer(r.TimerID)
+		switch {
+		case found:
+			s.Timers[i].DueTS = r.DueTS
+		case len(s.Timers) >= s.params.MaxTimers:
+			e.note(guard.Warn, ipc.ReasonTimerCeiling, r.TimerID)
+		default:
+			s.Timers = slices.Insert(s.Timers, i, Timer{ID: r.TimerID, DueTS: r.DueTS})
+		}
+	}
+}
+
+func (s *State) cancelTimer(id string) {
+	if i, found := s.findTimer(id); found {
+		s.Timers = slices.Delete(s.Timers, i, i+1)
+	}
+}
+
+func (s *State) findTimer(id string) (int, bool) {
+	return slices.BinarySearchFunc(s.Timers, id, func(t Timer, id string) int { return strings.Compare(t.ID, id) })
+}
+
+func (s *State) telemetry(hints []ipc.Telemetry, e *Effects) {
+	for _, h := range hints {
+		if !slices.Contains(s.params.TelemetryNames, h.Name) {
+			e.note(guard.Warn, ipc.ReasonTelemetryUndeclared, h.Name)
+			continue
+		}
+		e.Telemetry = append(e.Telemetry, h)
+	}
+}

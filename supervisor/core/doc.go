@@ -1,0 +1,17 @@
+// Package core is one instance's state machine: what it does next is a function of its recorded inputs alone.
+//
+// [State.Step] takes one [Input] and returns [Effects]: rows to persist, intents to offer, a runner to restart, things to tell. The shell
+// executes them. Live, recovery, replay, shadow and simulation run this same code (law 2), so an incident can be analysed from its log.
+//
+// What is guaranteed:
+//   - Step has no clock, no I/O, no goroutine and no dependence on map order; two States that took the same inputs are equal, byte for
+//     byte in [State.Marshal] (NN-7).
+//   - Nothing in Effects.Offers rests on an input above the last [Release] (law 3).
+//   - An answer whose step is not the pending one changes nothing.
+//   - Intents of late, faulted and killed deliveries are never offered (DM-3, SB-6).
+//
+// What you may not assume: that Effects outlive the next Step (copy what you keep), or that a State may be shared between goroutines. The
+// pump of package supervisor owns it.
+//
+// Test against it with transcripts (see testdata and transcript_test.go): each line is an input, the effects are printed below it.
+package core

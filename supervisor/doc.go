@@ -1,0 +1,21 @@
+// Package supervisor runs instances: it is the shell around the pure core.
+//
+// One goroutine, the pump ([Instance.Run]), owns one instance. It takes from the mailbox, gives inputs to the core, executes the effects,
+// and talks to the runner. One persister behind [Ledger] writes for all instances. The pump does not wait for it before the next event;
+// only what leaves M does.
+//
+// What is guaranteed:
+//   - Strategy code never runs in this process (law 1): a runner is a process behind [sandbox.Runner], killed at its hard deadline.
+//   - Nothing is offered to I before every input that led to it is durable, and restrictions and validity are looked at once more just
+//     before the offer (law 3).
+//   - A failed persist voids what came after it: the runner is killed, the core goes back to the last durable input.
+//   - A restored strategy has answered every recorded delivery after its checkpoint again, and every answer was the same; otherwise the
+//     instance is halted with DIVERGED and the evidence kept (law 4).
+//   - Whatever one instance does, the others go on.
+//
+// What you may not assume: that an event handed to Publish was delivered when Publish returns ([Instance.Settle] waits for that), or that
+// State may be read while Run runs.
+//
+// Ports ([Ledger], [Sink], [Source], [Clock], the sandbox) are interfaces declared here; cmd/msup wires them. Test against it with a memory
+// ledger and a scripted runner, as the tests of this package do.
+package supervisor

@@ -1,0 +1,330 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/gate"
+	"github.com/msup/msup/supervisor/mailbox"
+)
+
+// Deadlines are real times, in feed runs too: they guard the supervisor, not the strategy's idea of time (SB-1).
+type Deadlines struct {
+	Soft       time.Duration // an answer after it is late: its intents are discarded
+	Hard       time.Duration // the runner is killed
+	Init       time.Duration // from the start of the runner to the answer of on_init, restoring included
+	Checkpoint time.Duration
+	Stop       time.Duration // on_shutdown, and leaving
+}
+
+// InstanceConfig is everything that one instance needs; it does not change while the instance lives.
+type InstanceConfig struct {
+	Address         ipc.Address
+	StrategyVersion string
+	PackageHash     ipc.Digest
+	Config          ipc.Values
+	ConfigHash      ipc.Digest
+	Instruments     []ipc.Instrument
+	Risk            ipc.RiskContext
+	Lane            ipc.Lane
+	Mode            ipc.RunMode
+	RunSeed         uint64
+	RunID           ipc.RunID
+	Owner           ipc.Nonce
+	Version         string // of msup, for the log
+	Params          *core.Params
+	Deadlines       Deadlines
+	StateVersion    uint32
+	MaxAnswerBytes  uint64
+	MaxStateBytes   uint64
+	CheckpointSteps uint64        // 0 = never by count
+	CheckpointEvery time.Duration // 0 = never by time
+	QueueEvents     int
+
+	StartRunner func(ctx context.Context) (sandbox.Runner, error)
+	Ledger      Ledger
+	Sink        Sink // nil: nothing leaves; intents stay approved
+	Clock       Clock
+	Observer    Observer
+	Logger      *slog.Logger
+	EvidenceDir string // where a divergence leaves what it found; "" = nowhere
+}
+
+// Market is one event as all its subscribers get it: encoded once.
+type Market struct {
+	Recv  ipc.Nanos
+	Trace ipc.TraceID
+	Event []byte
+}
+
+// urgent is what acts on the core without the runner; exactly one field besides Reply is set.
+type urgent struct {
+	input     core.Input
+	arrival   *ipc.SourceEvent
+	persisted *persisted
+	stop      bool
+	reply     chan<- error // told when the input is durable
+}
+
+// persisted is the persister's word on one batch.
+type persisted struct {
+	last    ipc.InputNo
+	err     error
+	release bool // intents or approvals wait for it
+	acks    []ipc.Cursor
+	replies []chan<- error
+}
+
+// Instance runs one shard of a strategy: the pump that owns its core, its runner and its batch.
+type Instance struct {
+	cfg     InstanceConfig
+	log     *slog.Logger
+	box     *mailbox.Mailbox[urgent, Market]
+	state   *core.State
+	session *Session
+	runner  atomic.Pointer[sandbox.Runner]
+	batch   batch
+	watch   *time.Timer // kills the runner at the hard deadline
+	late    atomic.Bool // the hard deadline passed
+	health  core.Health
+
+	restart      ipc.ReasonCode // not empty: the runner must be restored before the next delivery
+	checkpoint   bool           // the strategy asked for one
+	spared       ipc.Step       // last delivery that was repeated after its runner was lost
+	lastSave     time.Time
+	lastSaveStep ipc.Step
+	saving       chan error // not nil while a checkpoint is being written
+	stopping     bool
+	voided       bool // a persist failed: the core must go back to the last durable input
+	inputs       inputs
+	done         chan struct{}
+	err          error
+	dropped      uint64       // market events taken while halted
+	working      atomic.Int64 // intents and orders that are not final, for the lock step
+}
+
+// NewInstance prepares an instance; Run runs it.
+func NewInstance(cfg InstanceConfig) *Instance {
+	p := &Instance{
+		cfg: cfg, box: mailbox.New[urgent, Market](cfg.QueueEvents), done: make(chan struct{}),
+		log: cfg.Logger.With("bot", cfg.Address.Bot, "strategy", cfg.Address.Strategy, "instance", cfg.Address.Instance),
+	}
+	p.watch = time.AfterFunc(time.Hour, p.overdue)
+	p.watch.Stop()
+	return p
+}
+
+// Address returns the instance's address.
+func (p *Instance) Address() ipc.Address { return p.cfg.Address }
+
+// Publish gives a market event to the instance, waiting while its queue is full.
+func (p *Instance) Publish(ctx context.Context, m Market) error { return p.box.PutMarketWait(ctx, m) }
+
+// Offer gives a market event to the instance, or reports false when its queue is full (BP-4).
+func (p *Instance) Offer(m Market) bool { return p.box.PutMarket(m) }
+
+// Settle waits until everything published so far has been answered, made durable where it must be, and judged by I.
+func (p *Instance) Settle(ctx context.Context) error { return p.box.WaitIdle(ctx) }
+
+// Arrive gives an event of I, J or E to the instance. It never blocks and is never dropped (BP-2).
+func (p *Instance) Arrive(e *ipc.SourceEvent) {
+	class := mailbox.Execution
+	switch e.Event.Kind() {
+	case ipc.KindRisk, ipc.KindSafety:
+		class = mailbox.Safety
+	}
+	p.box.PutUrgent(class, urgent{arrival: e})
+}
+
+// Report gives I's word on an intent to the instance.
+func (p *Instance) Report(r *ipc.StatusReport) {
+	p.box.PutUrgent(mailbox.Execution, urgent{input: &core.Status{Key: r.Key, Status: r.Status, Digest: r.Digest, Reason: r.Reason}})
+}
+
+// Approve gives the word of J or E on a staged intent to the instance.
+func (p *Instance) Approve(a *ipc.Approval) {
+	p.box.PutUrgent(mailbox.Execution, urgent{input: &core.Approval{Key: a.Key, Approved: a.Approved, Reason: a.Reason}})
+}
+
+// Command carries out an operator's command and returns when it is durable.
+func (p *Instance) Command(ctx context.Context, c core.Command) error {
+	return p.durable(ctx, mailbox.Safety, &c)
+}
+
+// Guard applies a guard's transition; it acts at once.
+func (p *Instance) Guard(g core.Guard) { p.box.PutUrgent(mailbox.Safety, urgent{input: &g}) }
+
+func (p *Instance) durable(ctx context.Context, c mailbox.Class, in core.Input) error {
+	reply := make(chan error, 1)
+	if !p.box.PutUrgent(c, urgent{input: in, reply: reply}) {
+		return mailbox.ErrClosed
+	}
+	select {
+	case err := <-reply:
+		return err
+	case <-p.done:
+		return mailbox.ErrClosed
+	case <-ctx.Done():
+		return fmt.Errorf("%s: waiting for the command to become durable: %w", p.cfg.Address, ctx.Err())
+	}
+}
+
+// Stop asks for an orderly stop: on_shutdown, a checkpoint, everything durable. Done tells when it is over.
+func (p *Instance) Stop() { p.box.PutUrgent(mailbox.Internal, urgent{stop: true}) }
+
+// Done is closed when Run has returned.
+func (p *Instance) Done() <-chan struct{} { return p.done }
+
+// Err tells why Run ended, after Done; nil after an orderly stop.
+func (p *Instance) Err() error { return p.err }
+
+// Counts returns the accounts of market events; dropped were taken while the instance was halted. Call it after Done.
+func (p *Instance) Counts() (counts mailbox.Counts, dropped uint64) { return p.box.Counts(), p.dropped }
+
+// Recover reads the ledger, so that [Instance.Delivered] can be asked before Run. Run calls it by itself where nobody has.
+func (p *Instance) Recover() error {
+	if err := p.recoverCore(); err != nil {
+		return fmt.Errorf("%s: recovering: %w", p.cfg.Address, err)
+	}
+	return nil
+}
+
+// resumes reports whether an earlier run delivered market events.
+func (p *Instance) resumes() bool { return len(p.state.Market) > 0 }
+
+// Delivered reports whether an earlier run delivered a market event. Ask it between Recover and Run only.
+func (p *Instance) Delivered(place ipc.MarketPlace) bool { return p.state.Delivered(place) }
+
+// State returns the core. Read it after Done only: the pump owns it before.
+func (p *Instance) State() *core.State { return p.state }
+
+// Run recovers the instance, runs it until Stop or ctx ends, and stops it in order. It owns the core: no other goroutine touches it.
+func (p *Instance) Run(ctx context.Context) (err error) {
+	defer func() {
+		p.err = err
+		p.box.Close()
+		close(p.done)
+	}()
+	p.lastSave = time.Now()
+	defer p.killRunner()
+	if err := p.open(ctx); err != nil {
+		return fmt.Errorf("%s: starting: %w", p.cfg.Address, err)
+	}
+	for {
+		if err := p.turn(ctx); err != nil {
+			if errors.Is(err, errStopped) {
+				return p.close(ctx)
+			}
+			return fmt.Errorf("%s: %w", p.cfg.Address, err)
+		}
+	}
+}
+
+type trackedIntent = gate.Tracked
+
+var unrestricted = gate.Unrestricted()
+
+// errStopped ends the pump's loop in order.
+var errStopped = errors.New("stopped")
+
+// turn does the next thing: what is urgent, then repairs, then one delivery, then it waits.
+func (p *Instance) turn(ctx context.Context) error {
+	if u, ok := p.box.TakeUrgent(); ok {
+		return p.takeUrgent(u)
+	}
+	switch {
+	case p.voided:
+		return p.unvoid(ctx)
+	case p.state.Halted != "":
+		return p.idleHalted(ctx)
+	case p.session == nil || p.restart != "":
+		return p.restoreRunner(ctx)
+	case p.checkpointDue():
+		return p.saveCheckpoint()
+	}
+	d, ok, err := p.next()
+	if err != nil {
+		return err
+	}
+	if ok {
+		return p.deliver(d)
+	}
+	if p.stopping && p.settled() {
+		return errStopped
+	}
+	return p.wait(ctx)
+}
+
+// idleHalted takes market events off the queue, counted, so that a halted instance holds nobody up.
+func (p *Instance) idleHalted(ctx context.Context) error {
+	p.killRunner()
+	for {
+		if _, ok := p.box.TakeMarket(); !ok {
+			break
+		}
+		p.dropped++
+	}
+	if p.stopping {
+		return errStopped
+	}
+	return p.wait(ctx)
+}
+
+// settled reports whether nothing is under way: no delivery, and every intent that may leave has had I's final word.
+func (p *Instance) settled() bool {
+	if p.state.Halted == "" && (p.state.Pending != nil || len(p.state.Queue) > 0) {
+		return false
+	}
+	if p.cfg.Sink == nil {
+		return true
+	}
+	return !p.state.Book().Undecided()
+}
+
+// wait sleeps until something is put, the batch must go, or a timer is due.
+func (p *Instance) wait(ctx context.Context) error {
+	if p.settled() {
+		p.working.Store(int64(p.state.Book().OpenCount()))
+		p.box.Idle()
+	}
+	var due <-chan time.Time
+	if sleep, ok := p.sleep(); ok {
+		t := time.NewTimer(sleep)
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-p.box.Wake():
+	case <-due:
+		return p.flushIfDue()
+	case <-ctx.Done():
+		if p.stopping {
+			return ctx.Err()
+		}
+		p.stopping = true
+		return errStopped
+	}
+	return nil
+}
+
+func (p *Instance) takeUrgent(u urgent) error {
+	switch {
+	case u.stop:
+		return p.beginStop()
+	case u.persisted != nil:
+		return p.onPersisted(u.persisted)
+	case u.arrival != nil:
+		return p.onArrival(u.arrival)
+	}
+	if u.reply != nil {
+		p.batch.replies = append(p.batch.replies, u.reply)
+	}
+	return p.apply(p.stamp(u.input))
+}

@@ -1,0 +1,76 @@
+package supervisor
+
+import (
+	"fmt"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/gate"
+)
+
+// Inspection is what a recovered core shows of an instance (OB-8, OB-9). It holds no configuration values and no strategy state.
+type Inspection struct {
+	Address     ipc.Address         `json:"address"`
+	Lineage     string              `json:"lineage"`
+	Epoch       ipc.Epoch           `json:"epoch"`
+	RunID       ipc.RunID           `json:"run_id"`
+	Health      core.Health         `json:"health_state"`
+	Reason      ipc.ReasonCode      `json:"reason_code,omitempty"`
+	Step        ipc.Step            `json:"step"`
+	InputNo     ipc.InputNo         `json:"input_no"`
+	ProcessedTS ipc.Nanos           `json:"processed_ts"`
+	PackageHash string              `json:"package_hash"`
+	ConfigHash  string              `json:"config_hash"`
+	Pending     bool                `json:"pending"` // a delivery without an answer: it will be repeated
+	Queued      int                 `json:"queued"`
+	Timers      []core.Timer        `json:"timers"`
+	Held        []gate.Held         `json:"restrictions"`
+	Positions   []ipc.PositionRow   `json:"positions"`
+	Unknown     ipc.ReasonCode      `json:"positions_unknown,omitempty"`
+	Open        []InspectedIntent   `json:"open_intents"`
+	Cursors     []ipc.Cursor        `json:"cursors"`
+	Market      []core.MarketCursor `json:"market_cursors"`
+}
+
+// InspectedIntent is an intent or order that is not final.
+type InspectedIntent struct {
+	Key       ipc.Key     `json:"key"`
+	Kind      string      `json:"kind"`
+	Step      ipc.Step    `json:"step"`
+	Status    string      `json:"status"`
+	Working   bool        `json:"working"` // I has it; its final execution report is still to come
+	Remaining ipc.Decimal `json:"remaining"`
+}
+
+// Inspect reads the ledger of an instance that does not run.
+func (p *Instance) Inspect() (*Inspection, error) {
+	if err := p.Recover(); err != nil {
+		return nil, err
+	}
+	s := p.state
+	i := &Inspection{Address: s.Address, Lineage: s.Lineage.String(), Epoch: s.Epoch, RunID: s.RunID, Step: s.StepNo, InputNo: s.InputNo,
+		ProcessedTS: s.ProcessedTS, PackageHash: s.PackageHash.String(), ConfigHash: s.ConfigHash.String(), Pending: s.Pending != nil,
+		Queued: len(s.Queue), Timers: s.Timers, Held: s.Held, Positions: s.Book().Positions(), Unknown: s.Book().Unknown(),
+		Cursors: s.Cursors, Market: s.Market}
+	i.Health, i.Reason = s.Health()
+	for _, t := range s.Book().Open() {
+		i.Open = append(i.Open, InspectedIntent{Key: t.Key, Kind: t.Intent.Kind().String(), Step: t.Step, Status: t.Status.String(),
+			Working: t.Working, Remaining: t.Remaining})
+	}
+	return i, nil
+}
+
+// Record makes an operator's command durable for an instance that does not run; the next run begins with it.
+func (p *Instance) Record(c core.Command) error {
+	if err := p.Recover(); err != nil {
+		return err
+	}
+	if p.state.Epoch == 0 {
+		return fmt.Errorf("%s has never run: there is nothing to command", p.cfg.Address)
+	}
+	p.batch.urgent = false
+	if err := p.apply(p.stamp(&c)); err != nil {
+		return err
+	}
+	return p.flush()
+}

@@ -1,0 +1,87 @@
+package supervisor
+
+import (
+	"context"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/gate"
+)
+
+// Head is a place in an instance's chain.
+type Head struct {
+	RowNo uint64
+	Hash  ipc.Digest
+}
+
+// Batch is what one persist makes durable, all of it or nothing.
+type Batch struct {
+	First, Last ipc.InputNo
+	Inputs      []byte
+	Intents     []LedgerIntent
+	Statuses    []core.StatusRow
+	Urgent      bool
+	Done        func(Head, error) // called from the persister; must not block
+}
+
+// LedgerIntent is an intent row with its bytes: those after the gate, or those asked for when the gate refused.
+type LedgerIntent struct {
+	core.IntentRow
+	Bytes []byte
+}
+
+// Checkpoint is a saved state and everything needed to go on from it (ST-1).
+type Checkpoint struct {
+	State        []byte
+	StateVersion uint32
+	Cursors      []ipc.Cursor
+	InputNo      ipc.InputNo
+	Step         ipc.Step
+	Core         []byte
+	PackageHash  ipc.Digest
+	ConfigHash   ipc.Digest
+	Head         Head
+	CoreTS       ipc.Nanos
+}
+
+// Ledger is the durable record of one instance. Implementations: statedb; a memory for research.
+type Ledger interface {
+	Lineage() ipc.Lineage
+	LastInput() ipc.InputNo
+	// NextEpoch makes the next epoch durable; every start of the instance takes one (LS-3).
+	NextEpoch(owner ipc.Nonce) (ipc.Epoch, error)
+	// Persist makes a batch durable; batches keep their order. A failure voids all later batches until Reset.
+	Persist(*Batch)
+	// Flush waits until everything given to Persist is durable.
+	Flush() (Head, error)
+	// Reset ends the voided state and returns the last durable input.
+	Reset() (ipc.InputNo, error)
+	// ReadInputs calls fn with every batch of inputs from the one that holds from.
+	ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error
+	SaveCheckpoint(Checkpoint) error
+	// Checkpoints returns the valid ones, newest first, and what is wrong with the others.
+	Checkpoints() ([]Checkpoint, []error)
+}
+
+// Sink is I as seen from one supervisor. Its calls that wait take a context; Offer and Ack only enqueue.
+type Sink interface {
+	Hello(ctx context.Context, h ipc.BoundaryHello) (ipc.Welcome, error)
+	Offer(o *ipc.Offer) error
+	Query(ctx context.Context, q ipc.Query) (ipc.StatusReport, error)
+	Tombstone(ctx context.Context, t ipc.Tombstone) (ipc.StatusReport, error)
+	RequestSnapshot(a ipc.Address) error
+	Ack(a ipc.Address, c ipc.Cursor) error
+}
+
+// Observer hears what an instance does, on the pump's goroutine: it must be quick and must not call back.
+type Observer interface {
+	Delivered(a ipc.Address, kind ipc.EventKind)
+	Answered(a ipc.Address, outcome core.Outcome, took ipc.Nanos)
+	Arrived(a ipc.Address, e ipc.Event)
+	Judged(a ipc.Address, row *core.IntentRow)
+	Offered(a ipc.Address, t *gate.Tracked)
+	Noted(a ipc.Address, n core.Note)
+	Telemetry(a ipc.Address, t ipc.Telemetry)
+	Restarted(a ipc.Address, reason ipc.ReasonCode)
+	Health(a ipc.Address, h core.Health, reason ipc.ReasonCode)
+}

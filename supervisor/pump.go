@@ -1,0 +1,335 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/guard"
+)
+
+// inputs are the records of the hot path, reused: the core does not keep them.
+type inputs struct {
+	delivery core.Delivery
+	answer   core.Answer
+}
+
+// delivery is what the strategy gets next.
+type delivery struct {
+	event     []byte
+	trace     ipc.TraceID
+	processed ipc.Nanos
+	core      ipc.Nanos
+	queued    bool
+	again     bool // the pending one, delivered before a crash and never answered
+}
+
+// apply gives one input to the core, records it, and executes the effects.
+func (p *Instance) apply(in core.Input) error {
+	e, err := p.state.Step(in)
+	if err != nil {
+		return err
+	}
+	if err := p.batch.add(in, e); err != nil {
+		return err
+	}
+	return p.execute(e)
+}
+
+// stamp fills in the time of an input that came without one.
+func (p *Instance) stamp(in core.Input) core.Input {
+	_, now := p.cfg.Clock.Now(0)
+	at := core.At{CoreTS: now}
+	switch in := in.(type) {
+	case *core.Status:
+		in.At = at
+	case *core.Approval:
+		in.At = at
+	case *core.Command:
+		in.At = at
+	case *core.Guard:
+		in.At = at
+		if in.Held.Since == 0 {
+			in.Held.Since = now
+		}
+	case *core.Config:
+		in.At = at
+	}
+	return in
+}
+
+// execute carries out what the core decided. Rows are in the batch already.
+func (p *Instance) execute(e *core.Effects) error {
+	o, a := p.cfg.Observer, p.cfg.Address
+	for i := range e.Intents {
+		o.Judged(a, &e.Intents[i])
+	}
+	for _, t := range e.Offers {
+		o.Offered(a, t)
+		if err := p.cfg.Sink.Offer(p.offer(t)); err != nil {
+			// Recovery treats it as possibly sent: I is asked by key.
+			p.log.Warn("offering an intent failed", "key", t.Key, "step", t.Step, "err", err)
+		}
+	}
+	for _, t := range e.Telemetry {
+		o.Telemetry(a, t)
+	}
+	for _, n := range e.Notes {
+		o.Noted(a, n)
+	}
+	if e.Snapshot && p.cfg.Sink != nil {
+		if err := p.cfg.Sink.RequestSnapshot(a); err != nil {
+			p.log.Warn("asking I for a snapshot failed", "err", err)
+		}
+	}
+	if e.Checkpoint {
+		p.checkpoint = true
+	}
+	if e.Restart != "" {
+		p.restart = e.Restart
+	}
+	if e.Halt != "" {
+		p.killRunner()
+	}
+	if h, reason := p.state.Health(); h != p.health {
+		p.health = h
+		o.Health(a, h, reason)
+	}
+	if p.batch.urgent {
+		p.submit(nil)
+	}
+	return nil
+}
+
+func (p *Instance) offer(t *trackedIntent) *ipc.Offer {
+	return &ipc.Offer{Address: p.cfg.Address, Epoch: p.state.Epoch, Step: t.Step, Ordinal: t.Ordinal, Digest: t.Digest,
+		ValidUntil: t.ValidWall, Intent: t.Intent}
+}
+
+// onArrival applies an event of I, J or E at once; the strategy sees it in its turn.
+func (p *Instance) onArrival(e *ipc.SourceEvent) error {
+	switch p.state.Admits(e.Cursor, e.Event.Kind()) {
+	case core.Duplicate:
+		if p.cfg.Sink != nil {
+			if err := p.cfg.Sink.Ack(p.cfg.Address, e.Cursor); err != nil {
+				p.log.Warn("acknowledging a repeated event failed", "err", err)
+			}
+		}
+		return nil
+	case core.Refuse:
+		p.log.Warn("an event of a source epoch that is over was refused", "source", e.Cursor.Source, "epoch", e.Cursor.Epoch, "seq", e.Cursor.Seq)
+		return nil
+	}
+	bytes, err := ipc.AppendEvent(nil, e.Event)
+	if err != nil {
+		return fmt.Errorf("writing an event of %s: %w", e.Cursor.Source, err)
+	}
+	p.cfg.Observer.Arrived(p.cfg.Address, e.Event)
+	_, now := p.cfg.Clock.Now(e.RecvTS)
+	return p.apply(&core.Arrival{At: core.At{CoreTS: now}, Cursor: e.Cursor, TraceID: e.TraceID, Event: bytes})
+}
+
+// next chooses the next delivery: the one that was never answered, then what I, J, E and the core have for the strategy, then due timers,
+// then the market.
+func (p *Instance) next() (d delivery, ok bool, err error) {
+	s := p.state
+	if s.Pending != nil {
+		q := s.Pending
+		return delivery{event: q.Event, trace: q.TraceID, processed: q.ProcessedTS, again: true}, true, nil
+	}
+	if s.StepNo == 0 {
+		return p.stamped(delivery{}, 0), true, nil // step 1 is on_init
+	}
+	if len(s.Queue) > 0 {
+		return p.stamped(delivery{event: s.Queue[0].Event, trace: s.Queue[0].TraceID, queued: true}, 0), true, nil
+	}
+	if p.stopping {
+		return delivery{}, false, nil
+	}
+	m, waiting := p.box.PeekMarket()
+	if t, ok := s.NextTimer(); ok && t.DueTS <= p.horizon(m, waiting) {
+		event, err := core.TimerEvent(t)
+		return p.stamped(delivery{event: event}, t.DueTS), true, err
+	}
+	if !waiting {
+		return delivery{}, false, nil
+	}
+	p.box.TakeMarket()
+	return p.stamped(delivery{event: m.Event, trace: m.Trace}, m.Recv), true, nil
+}
+
+// horizon is the processed time up to which timers fire: the next event's receive time.
+func (p *Instance) horizon(m Market, waiting bool) ipc.Nanos {
+	if waiting {
+		return m.Recv
+	}
+	return p.state.ProcessedTS
+}
+
+func (p *Instance) stamped(d delivery, recv ipc.Nanos) delivery {
+	d.processed, d.core = p.cfg.Clock.Now(recv)
+	return d
+}
+
+// sleep says how long wait may sleep: until the batch must go.
+func (p *Instance) sleep() (time.Duration, bool) {
+	if p.batch.empty() {
+		return 0, false
+	}
+	return max(0, batchDelay-time.Since(p.batch.since)), true
+}
+
+// deliver hands one event to the strategy and takes its answer: one step.
+func (p *Instance) deliver(d delivery) error {
+	step := p.state.StepNo
+	if !d.again {
+		step++
+		in := &p.inputs.delivery
+		*in = core.Delivery{At: core.At{CoreTS: d.core}, Step: step, ProcessedTS: d.processed, TraceID: d.trace, Queued: d.queued, Event: d.event}
+		if err := p.apply(in); err != nil {
+			return err
+		}
+	}
+	kind := p.state.Pending.Kind
+	p.cfg.Observer.Delivered(p.cfg.Address, kind)
+	hard := p.cfg.Deadlines.Hard
+	if kind == core.EventInit {
+		hard = p.cfg.Deadlines.Init
+	}
+	begin := time.Now()
+	p.watch.Reset(hard)
+	a, err := p.exchange(step, kind, d)
+	p.watch.Stop()
+	took := time.Since(begin)
+	if p.session == nil && p.state.Halted != "" {
+		return nil // halted while it ran: the delivery stays pending and is repeated after a resume
+	}
+	if err != nil && p.spare(step, err) {
+		return nil
+	}
+	in := &p.inputs.answer
+	_, now := p.cfg.Clock.Now(0)
+	*in = core.Answer{At: core.At{CoreTS: now}, Step: step, DurationNS: ipc.Nanos(took)}
+	switch {
+	case err != nil:
+		in.Outcome, in.Reason = core.Killed, p.blame(err)
+		p.log.Warn("runner lost", "step", step, "reason", in.Reason, "took", took, "err", err)
+		p.killRunner()
+	case a.Step != step:
+		in.Outcome, in.Reason = core.Killed, ipc.ReasonAnswerMalformed
+		p.log.Warn("answer to another step", "step", step, "answered", a.Step, "reason", in.Reason)
+		p.killRunner()
+	default:
+		if err := p.classify(in, a, took, kind); err != nil {
+			return err
+		}
+	}
+	p.cfg.Observer.Answered(p.cfg.Address, in.Outcome, in.DurationNS)
+	if err := p.apply(in); err != nil {
+		return err
+	}
+	return p.flushIfDue()
+}
+
+// spare decides whether a delivery over which the runner was lost is delivered once more: when a signal that nobody here sent ended it,
+// the event need not be to blame (an operator's kill, a fault in a library). The second time it is (poison).
+func (p *Instance) spare(step ipc.Step, err error) bool {
+	var s *SessionError
+	if p.late.Load() || !errors.As(err, &s) || s.Reason != ipc.ReasonRunnerSignaled || p.spared == step {
+		return false
+	}
+	p.spared = step
+	p.log.Warn("runner lost; its delivery is repeated once", "step", step, "reason", s.Reason, "err", err)
+	p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: s.Reason, Level: guard.Warn, Detail: err.Error()})
+	p.killRunner()
+	p.restart = s.Reason
+	return true
+}
+
+// classify fills in what kind of answer it was; the body only where there is one.
+func (p *Instance) classify(in *core.Answer, a *ipc.Answer, took time.Duration, kind ipc.EventKind) error {
+	in.Outcome = core.Applied
+	switch {
+	case a.Fault != nil:
+		in.Outcome, in.Reason = core.Faulted, ipc.ReasonStrategyFault
+		p.log.Warn("strategy fault", "step", in.Step, "kind", a.Fault.Kind, "message", a.Fault.Message)
+	case took > p.cfg.Deadlines.Soft && kind != core.EventInit:
+		in.Outcome, in.Reason = core.Late, ipc.ReasonDeadlineSoft
+	}
+	if a.Empty() {
+		in.Digest = ipc.EmptyAnswerDigest
+		return nil
+	}
+	digest, err := ipc.AnswerDigest(a)
+	if err != nil {
+		return fmt.Errorf("digest of the answer to step %d: %w", in.Step, err)
+	}
+	in.Digest = digest
+	a.Seq = 0 // the frame's number is the session's, not the answer's
+	if in.Body, err = ipc.AppendMessage(nil, a); err != nil {
+		return fmt.Errorf("writing the answer to step %d: %w", in.Step, err)
+	}
+	return nil
+}
+
+// exchange asks and awaits; urgent inputs that arrive meanwhile act on the core at once.
+func (p *Instance) exchange(step ipc.Step, kind ipc.EventKind, d delivery) (*ipc.Answer, error) {
+	s := p.session
+	p.box.SetPoke(s.Poke)
+	defer p.box.SetPoke(nil)
+	var a *ipc.Answer
+	var err error
+	if kind == core.EventInit {
+		var m *ipc.Init
+		if m, err = p.initMessage(p.state.Init, step, d.processed, d.trace); err == nil {
+			a, err = s.Init(m, nil)
+		}
+	} else {
+		if err := s.Ask(step, d.processed, d.trace, d.event); err != nil {
+			return nil, err
+		}
+		a, err = s.Await()
+	}
+	for errors.Is(err, ErrPoked) {
+		for {
+			u, ok := p.box.TakeUrgent()
+			if !ok {
+				break
+			}
+			if err := p.takeUrgent(u); err != nil {
+				return nil, err
+			}
+			if p.session == nil {
+				return nil, errHalted
+			}
+		}
+		a, err = s.Await()
+	}
+	return a, err
+}
+
+var errHalted = errors.New("halted while the strategy was at work")
+
+// blame names the reason of a lost runner: the hard deadline when that is what killed it.
+func (p *Instance) blame(err error) ipc.ReasonCode {
+	if p.late.Swap(false) {
+		return ipc.ReasonDeadlineHard
+	}
+	var s *SessionError
+	if errors.As(err, &s) {
+		return s.Reason
+	}
+	return ipc.ReasonRunnerExited
+}
+
+// overdue runs on the timer's goroutine: the strategy has had its time.
+func (p *Instance) overdue() {
+	p.late.Store(true)
+	if r := p.runner.Load(); r != nil {
+		if err := (*r).Kill(); err != nil {
+			p.log.Error("killing an overdue runner failed", "err", err)
+		}
+	}
+}

@@ -1,0 +1,152 @@
+package supervisor
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/supervisor/core"
+)
+
+// replayBatch is how many deliveries go to the runner in one frame; the results are the same at every size.
+const replayBatch = 256
+
+// Divergence says that a strategy answered a recorded delivery differently: it is not deterministic, or its environment changed (NN-7).
+type Divergence struct {
+	Address  ipc.Address
+	Step     ipc.Step
+	Event    []byte // as it was delivered
+	Recorded []byte // answer in the log; empty for an empty answer
+	Got      []byte // answer now
+}
+
+func (d *Divergence) Error() string {
+	return fmt.Sprintf("%s: step %d is answered differently from what was recorded: %s", d.Address, d.Step, d.FirstDifference())
+}
+
+// replayer drives a session through recorded deliveries and compares every answer.
+type replayer struct {
+	p       *Instance
+	session *Session
+	steps   int
+
+	template []byte // template of the first step's on_init
+	pending  *core.Delivery
+	first    ipc.Step
+	events   []ipc.EncodedEvent
+}
+
+// input takes one recorded input. Deliveries with empty answers are collected into batches.
+func (r *replayer) input(in core.Input) error {
+	switch in := in.(type) {
+	case *core.Start:
+		if r.steps == 0 && r.pending == nil {
+			r.template = in.Init
+		}
+	case *core.Delivery:
+		d := *in
+		r.pending = &d
+	case *core.Answer:
+		if r.pending == nil || r.pending.Step != in.Step {
+			return fmt.Errorf("%w: an answer to step %d without its delivery", core.ErrRecord, in.Step)
+		}
+		d := r.pending
+		r.pending = nil
+		return r.answered(d, in)
+	}
+	return nil
+}
+
+func (r *replayer) answered(d *core.Delivery, a *core.Answer) error {
+	if a.Outcome == core.Killed {
+		return r.flush() // it took the runner down; nobody applied it
+	}
+	r.steps++
+	if len(d.Event) == 0 {
+		return r.init(d, a)
+	}
+	if len(r.events) > 0 && r.first+ipc.Step(len(r.events)) != d.Step {
+		if err := r.flush(); err != nil {
+			return err
+		}
+	}
+	if len(r.events) == 0 {
+		r.first = d.Step
+	}
+	r.events = append(r.events, ipc.EncodedEvent{ProcessedTS: d.ProcessedTS, TraceID: d.TraceID, Event: d.Event})
+	if len(a.Body) > 0 {
+		return r.exchange(a)
+	}
+	if len(r.events) == replayBatch {
+		return r.flush()
+	}
+	return nil
+}
+
+// flush sends what was collected; all of it must be answered empty.
+func (r *replayer) flush() error {
+	if len(r.events) == 0 {
+		return nil
+	}
+	return r.exchange(&core.Answer{Digest: ipc.EmptyAnswerDigest})
+}
+
+// exchange sends the collected deliveries; all but the last must be answered empty, the last one as recorded.
+func (r *replayer) exchange(want *core.Answer) error {
+	events := r.events
+	r.events = r.events[:0]
+	if err := r.session.AskBatch(r.first, events); err != nil {
+		return err
+	}
+	got, err := r.session.AwaitBatch()
+	for errors.Is(err, ErrPoked) {
+		got, err = r.session.AwaitBatch()
+	}
+	if err != nil {
+		return err
+	}
+	last := r.first + ipc.Step(len(events)) - 1
+	if got.Consumed == 0 || int(got.Consumed) > len(events) || got.Answer.Step != r.first+ipc.Step(got.Consumed)-1 {
+		return sessionError(ipc.ReasonAnswerMalformed, "a batch of steps %d to %d is answered with %d consumed and step %d",
+			r.first, last, got.Consumed, got.Answer.Step)
+	}
+	if got.Answer.Step != last {
+		return r.diverged(got.Answer.Step, events[got.Consumed-1].Event, nil, &got.Answer)
+	}
+	return r.compare(last, events[len(events)-1].Event, want, &got.Answer)
+}
+
+func (r *replayer) init(d *core.Delivery, want *core.Answer) error {
+	m, err := r.p.initMessage(r.template, d.Step, d.ProcessedTS, d.TraceID)
+	if err != nil {
+		return err
+	}
+	a, err := r.session.Init(m, nil)
+	for errors.Is(err, ErrPoked) {
+		a, err = r.session.Await()
+	}
+	if err != nil {
+		return err
+	}
+	return r.compare(d.Step, nil, want, a)
+}
+
+func (r *replayer) compare(step ipc.Step, event []byte, want *core.Answer, got *ipc.Answer) error {
+	digest, err := ipc.AnswerDigest(got)
+	if err != nil {
+		return fmt.Errorf("digest of the answer to step %d: %w", step, err)
+	}
+	if digest == want.Digest {
+		return nil
+	}
+	return r.diverged(step, event, want.Body, got)
+}
+
+func (r *replayer) diverged(step ipc.Step, event, recorded []byte, got *ipc.Answer) error {
+	got.Seq = 0
+	bytes, err := ipc.AppendMessage(nil, got)
+	if err != nil {
+		return fmt.Errorf("writing the answer to step %d: %w", step, err)
+	}
+	return &Divergence{Address: r.p.cfg.Address, Step: step, Event: event, Recorded: recorded, Got: bytes}
+}

@@ -1,0 +1,356 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/supervisor/core"
+)
+
+// Retries of what must heal by itself: a full disk, a persist that fails, an I that is away.
+const (
+	retryFirst = 50 * time.Millisecond
+	retryMost  = 2 * time.Second
+	sinkWait   = 10 * time.Second
+)
+
+// open brings the instance up: newest valid checkpoint, the log after it through core and strategy, then a new epoch, then I is asked what
+// it knows of every intent that is not final (NN-3, LS-3, GT-6).
+func (p *Instance) open(ctx context.Context) error {
+	if p.state == nil {
+		if err := p.recoverCore(); err != nil {
+			return err
+		}
+	}
+	epoch, err := p.cfg.Ledger.NextEpoch(p.cfg.Owner)
+	if err != nil {
+		return fmt.Errorf("taking the next epoch: %w", err)
+	}
+	if err := p.takeOver(epoch); err != nil {
+		return err
+	}
+	if err := p.flush(); err != nil {
+		return err
+	}
+	if p.state.Halted != "" {
+		p.log.Warn("the instance is halted since an earlier run; msup resume starts it", "reason", p.state.Halted)
+	}
+	return p.greetSink(ctx)
+}
+
+// takeOver tells the core that what its log calls approved may have been sent: by an earlier process, or by this one before a void.
+func (p *Instance) takeOver(epoch ipc.Epoch) error {
+	processed, now := p.cfg.Clock.Now(p.state.ProcessedTS)
+	params, err := json.Marshal(p.cfg.Params)
+	if err != nil {
+		return fmt.Errorf("writing the parameters: %w", err)
+	}
+	init, err := ipc.AppendMessage(nil, p.initTemplate())
+	if err != nil {
+		return fmt.Errorf("writing init: %w", err)
+	}
+	configHash := p.cfg.ConfigHash
+	if epoch == p.state.Epoch { // after a void the configuration is the one that the log ends with
+		configHash, init = p.state.ConfigHash, p.state.Init
+	}
+	return p.apply(&core.Start{At: core.At{CoreTS: now}, Epoch: epoch, RunID: p.cfg.RunID, StrategyVersion: p.cfg.StrategyVersion,
+		PackageHash: p.cfg.PackageHash, ConfigHash: configHash, WallTS: processed, MSUPVersion: p.cfg.Version,
+		Params: params, Init: init})
+}
+
+// recoverCore makes the core from the newest valid checkpoint and the log after it. The strategy is brought there by restoreRunner.
+func (p *Instance) recoverCore() error {
+	c, err := p.newestCheckpoint()
+	if err != nil {
+		return err
+	}
+	p.state = core.New(p.cfg.Address, p.cfg.Ledger.Lineage())
+	if c != nil {
+		if p.state, err = core.Restore(c.Core, p.cfg.Address, p.cfg.Ledger.Lineage()); err != nil {
+			return err
+		}
+	}
+	err = p.eachInput(p.state.InputNo+1, func(in core.Input) error {
+		_, err := p.state.Step(in)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reading the log from input %d: %w", p.state.InputNo, err)
+	}
+	p.cfg.Clock.Now(p.state.ProcessedTS)
+	p.lastSaveStep = p.state.StepNo
+	return nil
+}
+
+// newestCheckpoint returns nil when there is none. Broken slots are told; the older slot or the whole log takes their place.
+func (p *Instance) newestCheckpoint() (*Checkpoint, error) {
+	valid, problems := p.cfg.Ledger.Checkpoints()
+	for _, err := range problems {
+		p.log.Error("a checkpoint slot cannot be used", "reason", ipc.ReasonCheckpointCorrupt, "err", err)
+	}
+	if len(valid) > 0 {
+		return &valid[0], nil
+	}
+	return nil, nil
+}
+
+// eachInput calls fn with every recorded input from the given one.
+func (p *Instance) eachInput(from ipc.InputNo, fn func(core.Input) error) error {
+	return p.cfg.Ledger.ReadInputs(from, func(first, last ipc.InputNo, payload []byte) error {
+		no := first
+		for ; len(payload) > 0; no++ {
+			in, rest, err := core.ReadInput(payload)
+			if err != nil {
+				return fmt.Errorf("input %d: %w", no, err)
+			}
+			if payload = rest; no < from {
+				continue
+			}
+			if err := fn(in); err != nil {
+				return err
+			}
+		}
+		if no != last+1 {
+			return fmt.Errorf("%w: a batch of inputs %d to %d ends at %d", core.ErrRecord, first, last, no-1)
+		}
+		return nil
+	})
+}
+
+// restoreRunner starts a runner and brings the strategy to where the core is: state of the checkpoint, then every delivery after it,
+// comparing each answer with the recorded one (law 4).
+func (p *Instance) restoreRunner(ctx context.Context) error {
+	reason := p.restart
+	p.killRunner()
+	if reason != "" {
+		p.cfg.Observer.Restarted(p.cfg.Address, reason)
+	}
+	if err := p.flush(); err != nil {
+		p.voided = true
+		return nil
+	}
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadlines.Init)
+	defer cancel()
+	n, err := p.startAndReplay(ctx)
+	if err == nil {
+		p.restart = ""
+		p.log.Info("runner ready", "step", p.state.StepNo, "replayed", n, "took", time.Since(begin))
+		return nil
+	}
+	p.killRunner()
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		p.stopping = true
+		return nil
+	}
+	haltReason := ipc.ReasonInitFailed
+	var diverged *Divergence
+	var session *SessionError
+	switch {
+	case errors.As(err, &diverged):
+		haltReason = ipc.ReasonDiverged
+		p.keepEvidence(diverged)
+	case errors.As(err, &session):
+		haltReason = session.Reason
+	}
+	p.log.Error("the runner cannot be brought up; halting the instance", "reason", haltReason, "err", err)
+	p.restart = ""
+	return p.apply(p.stamp(&core.Command{Op: core.OpHalt, Who: "supervisor", Reason: haltReason, Restriction: unrestricted}))
+}
+
+// startSession starts a runner and shakes hands with it.
+func (p *Instance) startSession(ctx context.Context) error {
+	runner, err := p.cfg.StartRunner(ctx)
+	if err != nil {
+		return &SessionError{Reason: ipc.ReasonSandboxSetupFailed, Err: err}
+	}
+	p.runner.Store(&runner)
+	p.session, err = OpenSession(ctx, runner, p.cfg.PackageHash.String(), p.cfg.MaxAnswerBytes)
+	return err
+}
+
+func (p *Instance) startAndReplay(ctx context.Context) (replayed int, err error) {
+	if err := p.startSession(ctx); err != nil {
+		return 0, err
+	}
+	c, err := p.newestCheckpoint()
+	if err != nil {
+		return 0, err
+	}
+	from := ipc.InputNo(1)
+	if c != nil {
+		from = c.InputNo + 1
+		if c.PackageHash != p.cfg.PackageHash && p.state.StepNo > c.Step {
+			return 0, sessionError(ipc.ReasonPackageHashMismatch,
+				"steps %d to %d were answered by package %.16s… and cannot be replayed by %.16s…; start that package once and stop it in order",
+				c.Step+1, p.state.StepNo, c.PackageHash, p.cfg.PackageHash)
+		}
+	}
+	p.late.Store(false)
+	p.watch.Reset(p.cfg.Deadlines.Init)
+	defer p.watch.Stop()
+	if c != nil {
+		if err := p.initRestored(c); err != nil {
+			return 0, err
+		}
+	}
+	r := &replayer{p: p, session: p.session}
+	if err := p.eachInput(from, r.input); err != nil {
+		return r.steps, err
+	}
+	return r.steps, r.flush()
+}
+
+func (p *Instance) initRestored(c *Checkpoint) error {
+	then, err := core.Restore(c.Core, p.cfg.Address, p.cfg.Ledger.Lineage())
+	if err != nil {
+		return err
+	}
+	m, err := p.initMessage(then.Init, c.Step, then.ProcessedTS, "")
+	if err != nil {
+		return err
+	}
+	m.Restored, m.StateVersion = true, c.StateVersion
+	a, err := p.session.Init(m, c.State)
+	for errors.Is(err, ErrPoked) {
+		a, err = p.session.Await()
+	}
+	switch {
+	case err != nil:
+		return err
+	case a.Fault != nil:
+		return sessionError(ipc.ReasonInitFailed, "on_init with the state of step %d: %s: %s", c.Step, a.Fault.Kind, a.Fault.Message)
+	}
+	return nil
+}
+
+// initTemplate is on_init's message without what changes from one runner to the next; Start records it.
+func (p *Instance) initTemplate() *ipc.Init {
+	return &ipc.Init{
+		Address: p.cfg.Address, StrategyVersion: p.cfg.StrategyVersion, Lineage: p.cfg.Ledger.Lineage(), RunID: p.cfg.RunID,
+		Lane: p.cfg.Lane, Mode: p.cfg.Mode, RunSeed: p.cfg.RunSeed, Config: p.cfg.Config, Instruments: p.cfg.Instruments,
+		RiskContext: &p.cfg.Risk, MaxAnswerBytes: p.cfg.MaxAnswerBytes, MaxStateBytes: p.cfg.MaxStateBytes,
+		MaxIntents: uint32(p.cfg.Params.Policy.Ceilings.PerEvent),
+	}
+}
+
+// initMessage makes on_init's message from the template that was in force at a recorded moment. Run and epoch are the present ones: intents
+// that follow must name them.
+func (p *Instance) initMessage(template []byte, step ipc.Step, processed ipc.Nanos, trace ipc.TraceID) (*ipc.Init, error) {
+	m, err := ipc.DecodeMessage(template, ipc.FromAnyone)
+	if err != nil {
+		return nil, fmt.Errorf("the recorded init: %w", err)
+	}
+	i, ok := m.(*ipc.Init)
+	if !ok {
+		return nil, fmt.Errorf("the recorded init is a %s", m.Type())
+	}
+	i.RunID, i.Epoch, i.Step, i.ProcessedTS, i.TraceID = p.state.RunID, p.state.Epoch, step, processed, trace
+	return i, nil
+}
+
+// greetSink announces the epoch to I and settles every intent whose fate is open (GT-6). Without I's answer the instance may not go live.
+func (p *Instance) greetSink(ctx context.Context) error {
+	if p.cfg.Sink == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, sinkWait)
+	defer cancel()
+	s := p.state
+	w, err := p.cfg.Sink.Hello(ctx, ipc.BoundaryHello{Address: s.Address, Lineage: s.Lineage, Epoch: s.Epoch, Owner: p.cfg.Owner,
+		OldestOpenStep: s.Book().OldestOpenStep(s.StepNo + 1)})
+	if err != nil {
+		return fmt.Errorf("hello to I: %w", err)
+	}
+	if w.LastStep > s.StepNo {
+		p.log.Error("I has seen later steps than the ledger holds: rows are lost", "reason", ipc.ReasonRowsLost, "i_step", w.LastStep, "step", s.StepNo)
+		return p.apply(p.stamp(&core.Command{Op: core.OpHalt, Who: "supervisor", Reason: ipc.ReasonRowsLost, Restriction: unrestricted}))
+	}
+	for _, t := range s.Book().Open() {
+		if t.Status != ipc.StatusApproved && t.Status != ipc.StatusOffered {
+			continue
+		}
+		if err := p.settleIntent(ctx, t); err != nil {
+			return err
+		}
+	}
+	return p.flushIfDue()
+}
+
+// settleIntent asks I for one intent that may have been sent by an earlier epoch. Never a blind re-send.
+func (p *Instance) settleIntent(ctx context.Context, t *trackedIntent) error {
+	sink, s := p.cfg.Sink, p.state
+	report, err := sink.Query(ctx, ipc.Query{Address: s.Address, Epoch: s.Epoch, Key: t.Key})
+	if err != nil {
+		return fmt.Errorf("asking I for key %s: %w", t.Key, err)
+	}
+	if report.Status == ipc.StatusNotSeen {
+		processed, now := p.cfg.Clock.Now(0)
+		if p.state.Recheck(t, now, processed) == ipc.StatusOffered {
+			if err := p.apply(p.stamp(&core.Status{Key: t.Key, Status: ipc.StatusNotSeen})); err != nil {
+				return err
+			}
+			return p.apply(&core.Release{At: core.At{CoreTS: now}, Upto: t.InputNo, WallTS: processed})
+		}
+		report, err = sink.Tombstone(ctx, ipc.Tombstone{Address: s.Address, Epoch: s.Epoch, Key: t.Key})
+		if err != nil {
+			return fmt.Errorf("asking I to bar key %s: %w", t.Key, err)
+		}
+	}
+	return p.apply(p.stamp(&core.Status{Key: t.Key, Status: report.Status, Digest: report.Digest, Reason: report.Reason}))
+}
+
+var errNotRecorded = fmt.Errorf("%s: the command was not recorded; give it again", ipc.ReasonPersistFailed)
+
+// unvoid goes back to the last durable input after a persist failed, as often as it takes (fail closed, resuming by itself).
+func (p *Instance) unvoid(ctx context.Context) error {
+	p.killRunner()
+	for _, r := range p.batch.replies {
+		r <- errNotRecorded
+	}
+	p.batch = batch{}
+	wait := retryFirst
+	for {
+		last, err := p.cfg.Ledger.Reset()
+		if err == nil {
+			if err = p.recoverCore(); err == nil {
+				p.log.Info("the log is whole again", "input_no", last)
+				break
+			}
+		}
+		p.log.Error("the ledger cannot be written; the instance waits", "reason", ipc.ReasonLedgerFull, "err", err, "retry_in", wait)
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the ledger: %w", err)
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, retryMost)
+	}
+	for { // what the void left behind refers to rows that are gone; I sends unacknowledged events again after hello
+		u, ok := p.box.TakeUrgent()
+		if !ok {
+			break
+		}
+		switch {
+		case u.stop:
+			p.stopping = true
+		case u.reply != nil:
+			u.reply <- errNotRecorded
+		case u.persisted != nil:
+			for _, r := range u.persisted.replies {
+				r <- u.persisted.err
+			}
+		}
+	}
+	p.voided, p.restart = false, ipc.ReasonPersistFailed
+	if p.state.Epoch != 0 {
+		if err := p.takeOver(p.state.Epoch); err != nil {
+			return err
+		}
+	}
+	return p.greetSink(ctx)
+}
