@@ -51,3 +51,16 @@ func holder(f *os.File) string {
 	}
 	return fmt.Sprintf("pid %s (%s)", pid, strings.TrimSpace(string(comm)))
 }
+
+// InUse reports whether a process holds the state directory. Where that cannot be found out it says true: nobody is to clear it away.
+func InUse(dir string) bool {
+	f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return false
+	}
+	if err != nil {
+		return true
+	}
+	defer f.Close() // gives the lock back
+	return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil
+}

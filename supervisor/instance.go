@@ -47,6 +47,7 @@ type InstanceConfig struct {
 	CheckpointSteps uint64        // 0 = never by count
 	CheckpointEvery time.Duration // 0 = never by time
 	QueueEvents     int
+	LockStep        bool // deliver nothing while I has not judged what may leave
 
 	StartRunner func(ctx context.Context) (sandbox.Runner, error)
 	Ledger      Ledger
@@ -69,6 +70,7 @@ type urgent struct {
 	input     core.Input
 	arrival   *ipc.SourceEvent
 	persisted *persisted
+	advance   ipc.Nanos // the feed has come to this time
 	stop      bool
 	reply     chan<- error // told when the input is durable
 }
@@ -108,6 +110,8 @@ type Instance struct {
 	err          error
 	dropped      uint64       // market events taken while halted
 	working      atomic.Int64 // intents and orders that are not final, for the lock step
+	nextDue      atomic.Int64 // when the next timer is due, 0 = none, for the lock step
+	advanced     ipc.Nanos    // what the feed has come to, beside its events
 }
 
 // NewInstance prepares an instance; Run runs it.
@@ -132,6 +136,9 @@ func (p *Instance) Offer(m Market) bool { return p.box.PutMarket(m) }
 
 // Settle waits until everything published so far has been answered, made durable where it must be, and judged by I.
 func (p *Instance) Settle(ctx context.Context) error { return p.box.WaitIdle(ctx) }
+
+// Advance tells that the feed has come to a time, so that timers due by then fire.
+func (p *Instance) Advance(to ipc.Nanos) { p.box.PutUrgent(mailbox.Internal, urgent{advance: to}) }
 
 // Arrive gives an event of I, J or E to the instance. It never blocks and is never dropped (BP-2).
 func (p *Instance) Arrive(e *ipc.SourceEvent) {
@@ -249,6 +256,9 @@ func (p *Instance) turn(ctx context.Context) error {
 	case p.checkpointDue():
 		return p.saveCheckpoint()
 	}
+	if p.cfg.LockStep && p.undecided() {
+		return p.wait(ctx)
+	}
 	d, ok, err := p.next()
 	if err != nil {
 		return err
@@ -282,16 +292,21 @@ func (p *Instance) settled() bool {
 	if p.state.Halted == "" && (p.state.Pending != nil || len(p.state.Queue) > 0) {
 		return false
 	}
-	if p.cfg.Sink == nil {
-		return true
-	}
-	return !p.state.Book().Undecided()
+	return !p.undecided()
+}
+
+// undecided reports whether an intent that may leave has not had I's final word. In lock step nothing is delivered before it: what the
+// strategy sees next must not depend on how fast I is.
+func (p *Instance) undecided() bool {
+	return p.cfg.Sink != nil && p.state.Book().Undecided()
 }
 
 // wait sleeps until something is put, the batch must go, or a timer is due.
 func (p *Instance) wait(ctx context.Context) error {
 	if p.settled() {
 		p.working.Store(int64(p.state.Book().OpenCount()))
+		due, _ := p.state.NextTimer()
+		p.nextDue.Store(int64(due.DueTS))
 		p.box.Idle()
 	}
 	var due <-chan time.Time
@@ -318,6 +333,9 @@ func (p *Instance) takeUrgent(u urgent) error {
 	switch {
 	case u.stop:
 		return p.beginStop()
+	case u.advance != 0:
+		p.advanced = max(p.advanced, u.advance)
+		return nil
 	case u.persisted != nil:
 		return p.onPersisted(u.persisted)
 	case u.arrival != nil:

@@ -14,6 +14,7 @@ import (
 type inputs struct {
 	delivery core.Delivery
 	answer   core.Answer
+	body     []byte // of the answer; the core and the batch copy what they keep
 }
 
 // delivery is what the strategy gets next.
@@ -160,12 +161,13 @@ func (p *Instance) next() (d delivery, ok bool, err error) {
 	return p.stamped(delivery{event: m.Event, trace: m.Trace}, m.Recv), true, nil
 }
 
-// horizon is the processed time up to which timers fire: the next event's receive time.
+// horizon is the processed time up to which timers fire: what the feed has come to.
 func (p *Instance) horizon(m Market, waiting bool) ipc.Nanos {
+	now := max(p.state.ProcessedTS, p.advanced)
 	if waiting {
-		return m.Recv
+		return max(now, m.Recv)
 	}
-	return p.state.ProcessedTS
+	return now
 }
 
 func (p *Instance) stamped(d delivery, recv ipc.Nanos) delivery {
@@ -236,16 +238,21 @@ func (p *Instance) deliver(d delivery) error {
 // spare decides whether a delivery over which the runner was lost is delivered once more: when a signal that nobody here sent ended it,
 // the event need not be to blame (an operator's kill, a fault in a library). The second time it is (poison).
 func (p *Instance) spare(step ipc.Step, err error) bool {
-	var s *SessionError
-	if p.late.Load() || !errors.As(err, &s) || s.Reason != ipc.ReasonRunnerSignaled || p.spared == step {
+	if !p.signaled(err) || p.spared == step {
 		return false
 	}
 	p.spared = step
-	p.log.Warn("runner lost; its delivery is repeated once", "step", step, "reason", s.Reason, "err", err)
-	p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: s.Reason, Level: guard.Warn, Detail: err.Error()})
+	p.log.Warn("runner lost; its delivery is repeated once", "step", step, "reason", ipc.ReasonRunnerSignaled, "err", err)
+	p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: ipc.ReasonRunnerSignaled, Level: guard.Warn, Detail: err.Error()})
 	p.killRunner()
-	p.restart = s.Reason
+	p.restart = ipc.ReasonRunnerSignaled
 	return true
+}
+
+// signaled reports whether a signal ended the runner that nobody here sent.
+func (p *Instance) signaled(err error) bool {
+	var s *SessionError
+	return !p.late.Load() && errors.As(err, &s) && s.Reason == ipc.ReasonRunnerSignaled
 }
 
 // classify fills in what kind of answer it was; the body only where there is one.
@@ -253,7 +260,7 @@ func (p *Instance) classify(in *core.Answer, a *ipc.Answer, took time.Duration, 
 	in.Outcome = core.Applied
 	switch {
 	case a.Fault != nil:
-		in.Outcome, in.Reason = core.Faulted, ipc.ReasonStrategyFault
+		in.Outcome, in.Reason = core.Faulted, core.FaultReason(a.Fault)
 		p.log.Warn("strategy fault", "step", in.Step, "kind", a.Fault.Kind, "message", a.Fault.Message)
 	case took > p.cfg.Deadlines.Soft && kind != core.EventInit:
 		in.Outcome, in.Reason = core.Late, ipc.ReasonDeadlineSoft
@@ -268,8 +275,11 @@ func (p *Instance) classify(in *core.Answer, a *ipc.Answer, took time.Duration, 
 	}
 	in.Digest = digest
 	a.Seq = 0 // the frame's number is the session's, not the answer's
-	if in.Body, err = ipc.AppendMessage(nil, a); err != nil {
+	if in.Body, err = ipc.AppendMessage(p.inputs.body[:0], a); err != nil {
 		return fmt.Errorf("writing the answer to step %d: %w", in.Step, err)
+	}
+	if cap(in.Body) <= batchBytes { // what one large answer took is given back
+		p.inputs.body = in.Body
 	}
 	return nil
 }

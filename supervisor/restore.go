@@ -16,6 +16,10 @@ const (
 	retryFirst = 50 * time.Millisecond
 	retryMost  = 2 * time.Second
 	sinkWait   = 10 * time.Second
+
+	// A signal that nobody here sent (an operator's kill, the host short of memory) may strike a runner that is only starting; that alone is
+	// no reason to halt. One that dies of its own doing dies as often.
+	bringUpAttempts = 5
 )
 
 // open brings the instance up: newest valid checkpoint, the log after it through core and strategy, then a new epoch, then I is asked what
@@ -137,6 +141,12 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadlines.Init)
 	defer cancel()
 	n, err := p.startAndReplay(ctx)
+	for attempt := 1; attempt < bringUpAttempts && ctx.Err() == nil && p.signaled(err); attempt++ {
+		p.log.Warn("runner lost while it was brought up; trying again", "reason", ipc.ReasonRunnerSignaled, "err", err)
+		p.cfg.Observer.Restarted(p.cfg.Address, ipc.ReasonRunnerSignaled)
+		p.killRunner()
+		n, err = p.startAndReplay(ctx)
+	}
 	if err == nil {
 		p.restart = ""
 		p.log.Info("runner ready", "step", p.state.StepNo, "replayed", n, "took", time.Since(begin))
@@ -155,7 +165,7 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 		haltReason = ipc.ReasonDiverged
 		p.keepEvidence(diverged)
 	case errors.As(err, &session):
-		haltReason = session.Reason
+		haltReason = p.blame(err)
 	}
 	p.log.Error("the runner cannot be brought up; halting the instance", "reason", haltReason, "err", err)
 	p.restart = ""

@@ -24,6 +24,9 @@ type SessionError struct {
 func (e *SessionError) Error() string { return fmt.Sprintf("%s: %v", e.Reason, e.Err) }
 func (e *SessionError) Unwrap() error { return e.Err }
 
+// exitImport is how an SDK's runner ends that could not load the strategy.
+const exitImport = 78
+
 func sessionError(reason ipc.ReasonCode, format string, args ...any) error {
 	return &SessionError{Reason: reason, Err: fmt.Errorf(format, args...)}
 }
@@ -103,6 +106,9 @@ func (s *Session) ended(err error, otherwise ipc.ReasonCode) error {
 		reason := ipc.ReasonCode(exit.Reason)
 		if reason == "" {
 			reason = otherwise
+		}
+		if otherwise == ipc.ReasonHandshakeFailed && exit.Cause == sandbox.CauseExited && exit.Code == exitImport {
+			reason = ipc.ReasonImportFailed
 		}
 		return sessionError(reason, "the runner %s. %s", exit, exit.Detail)
 	case <-time.After(2 * time.Second):

@@ -178,6 +178,9 @@ func (s *Supervisor) publish(ctx context.Context, event ipc.MarketEvent, m Marke
 	if err := s.resume(ctx, members, m.Event, lockStep); err != nil {
 		return err
 	}
+	if err := s.advance(ctx, m.Recv, lockStep); err != nil {
+		return nil // interrupted: the caller sees the context
+	}
 	if s.Tee != nil {
 		if err := s.Tee.Publish(event); err != nil {
 			return fmt.Errorf("giving a market event to I: %w", err)
@@ -209,6 +212,24 @@ func (s *Supervisor) publish(ctx context.Context, event ipc.MarketEvent, m Marke
 		}
 		if err := member.Instance.Settle(ctx); err != nil {
 			return nil // interrupted: the caller sees the context
+		}
+	}
+	return nil
+}
+
+// advance fires the timers that are due before the next event, whoever subscribes to it. In lock step what they lead to is settled before I
+// sees the event.
+func (s *Supervisor) advance(ctx context.Context, to ipc.Nanos, lockStep bool) error {
+	for _, m := range s.Members {
+		due := ipc.Nanos(m.Instance.nextDue.Load())
+		if !m.started || due == 0 || due > to {
+			continue
+		}
+		m.Instance.Advance(to)
+		if lockStep {
+			if err := m.Instance.Settle(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

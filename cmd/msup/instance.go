@@ -58,6 +58,7 @@ type wiring struct {
 	owner    ipc.Nonce
 	seed     uint64
 	stateDir string
+	lockStep bool
 }
 
 // instance makes one instance of the deployment.
@@ -89,7 +90,7 @@ func (w *wiring) instance(d descriptor.Instance) (*supervisor.Instance, error) {
 			Checkpoint: r.DeadlineCheckpoint, Stop: r.DeadlineStop},
 		StateVersion: d.Descriptor.State.SchemaVersion, MaxAnswerBytes: uint64(r.AnswerBytes), MaxStateBytes: uint64(r.StateBytes),
 		CheckpointSteps: d.Descriptor.State.CheckpointSteps, CheckpointEvery: d.Descriptor.State.CheckpointPeriod,
-		QueueEvents: int(r.QueueEvents),
+		QueueEvents: int(r.QueueEvents), LockStep: w.lockStep,
 		StartRunner: func(ctx context.Context) (sandbox.Runner, error) { return w.sandbox.Start(ctx, w.spec(d, p)) },
 		Ledger:      ledger{store}, Sink: w.sink, Clock: &supervisor.FeedClock{}, Observer: w.stats, Logger: w.log,
 		EvidenceDir: filepath.Join(w.stateDir, "evidence"),

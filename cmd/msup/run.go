@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,7 +73,7 @@ func (a *app) run(ctx context.Context, f *runFlags, dirs []string) (err error) {
 		return exit(exitFeed, "%w", err)
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	r, err := a.prepare(ctx, &f.deploymentFlags, dirs, f.out)
+	r, err := a.prepare(ctx, &f.deploymentFlags, dirs, f.out, speed == 0)
 	if err != nil {
 		return err
 	}
@@ -134,7 +136,7 @@ func (r *runner) close() error {
 }
 
 // prepare checks and opens everything that a run needs; nothing has been started when it fails.
-func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, out string) (r *runner, err error) {
+func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, out string, lockStep bool) (r *runner, err error) {
 	r = &runner{app: a}
 	defer func() {
 		if err != nil {
@@ -162,7 +164,7 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 	}
 	r.onClose(db.Close)
 	w := &wiring{app: a, sandbox: h.sandbox, python: h.python, db: db, stats: supervisor.NewStats(), log: h.log, packages: h.packages,
-		seed: r.deployment.Run.Seed, stateDir: state}
+		seed: r.deployment.Run.Seed, stateDir: state, lockStep: lockStep}
 	if _, err := rand.Read(w.owner[:]); err != nil {
 		return r, fmt.Errorf("making an owner nonce: %w", err)
 	}
@@ -205,12 +207,35 @@ func (r *runner) stateDir(f *deploymentFlags) (string, error) {
 	if f.state != "" {
 		return filepath.Abs(f.state)
 	}
-	dir, err := os.MkdirTemp("", "msup-state-")
+	reapFresh(r.app.logger())
+	dir, err := os.MkdirTemp("", freshPrefix)
 	if err != nil {
 		return "", exit(exitState, "making a fresh state directory: %w; free space, or name one with --state", err)
 	}
 	r.onClose(func() error { return os.RemoveAll(dir) })
 	return dir, nil
+}
+
+const freshPrefix = "msup-state-"
+
+// reapFresh removes the fresh state directories of runs that were killed: nobody holds their lock any more.
+func reapFresh(log *slog.Logger) {
+	found, err := filepath.Glob(filepath.Join(os.TempDir(), freshPrefix+"*"))
+	if err != nil {
+		return // the pattern is a constant
+	}
+	for _, dir := range found {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+			continue
+		}
+		if time.Since(info.ModTime()) < time.Minute || statedb.InUse(dir) {
+			continue // a run that has just made its folder has not locked it yet
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			log.Warn("removing the state of a killed run failed", "dir", dir, "err", err)
+		}
+	}
 }
 
 // play runs the feed to its end, or until Ctrl-C, and stops everything in order.

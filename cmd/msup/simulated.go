@@ -23,6 +23,7 @@ import (
 const (
 	simStartWait  = 5 * time.Second
 	simStopWait   = 5 * time.Second
+	maxSocketPath = 107      // the kernel's sun_path, less its zero
 	publishBuffer = 64 << 10 // bytes of market events that wait for the next offer or sync
 )
 
@@ -33,7 +34,7 @@ type simulated struct {
 	stderr bytes.Buffer
 	exited chan struct{}
 	client *execution.Client
-	dir    string // of the socket
+	dir    string // to be removed with the socket; "" = none
 
 	mu      sync.Mutex
 	frames  []byte // market events not sent yet; I needs them only before it judges
@@ -51,19 +52,17 @@ func startSimulated(ctx context.Context, a *app, dir string, log *slog.Logger) (
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making its state folder: %w", err)
 	}
-	// A socket path has 107 bytes: the state folder may lie too deep, so the socket lives in a short place of its own.
-	sockets, err := os.MkdirTemp("", "msup-i-")
+	socket, sockets, err := simSocket(dir)
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for its socket: %w", err)
+		return nil, err
 	}
 	s := &simulated{log: log, dir: sockets, exited: make(chan struct{}), members: map[ipc.Address]*supervisor.Instance{}}
-	socket := filepath.Join(sockets, "i")
 	s.child = exec.Command(self, "sim", "--socket", socket, "--dir", dir, "--exit-when-idle")
 	s.child.Stderr = &s.stderr
 	// Ctrl-C belongs to the supervisor; when the supervisor dies, I must not stay behind.
 	s.child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := s.child.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting %s sim: %w", self, err), os.RemoveAll(sockets))
+		return nil, errors.Join(fmt.Errorf("starting %s sim: %w", self, err), s.removeDir())
 	}
 	go func() {
 		_ = s.child.Wait() // what it has to say is in its stderr and exit code
@@ -72,7 +71,27 @@ func startSimulated(ctx context.Context, a *app, dir string, log *slog.Logger) (
 	if s.client, err = s.connect(ctx, socket); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	// There is one connection and it stands: without its name nothing is left behind when this process is killed.
+	if err := os.RemoveAll(sockets); err != nil {
+		return nil, errors.Join(fmt.Errorf("removing the folder of its socket: %w", err), s.close())
+	}
 	return s, nil
+}
+
+// simSocket is a path for I's socket: in its state folder, or, where that lies too deep for the 107 bytes of a socket path, in a short folder
+// of its own, which close removes.
+func simSocket(dir string) (socket, remove string, err error) {
+	if socket = filepath.Join(dir, "s"); len(socket) <= maxSocketPath {
+		return socket, "", nil
+	}
+	if remove, err = os.MkdirTemp("", "msup-i-"); err != nil {
+		return "", "", fmt.Errorf("making a folder for its socket: %w", err)
+	}
+	if socket = filepath.Join(remove, "s"); len(socket) > maxSocketPath {
+		return "", "", errors.Join(fmt.Errorf("%s: a socket path of %d bytes, the kernel allows %d; set TMPDIR to a shorter folder", ipc.ReasonSocketPathTooLong,
+			len(socket), maxSocketPath), os.RemoveAll(remove))
+	}
+	return socket, remove, nil
 }
 
 // connect waits until the child listens.
@@ -193,7 +212,14 @@ func (s *simulated) close() error {
 		err = errors.Join(err, fmt.Errorf("the simulated I did not end within %s and was killed", simStopWait), s.child.Process.Kill())
 		<-s.exited
 	}
-	return errors.Join(err, os.RemoveAll(s.dir))
+	return errors.Join(err, s.removeDir())
+}
+
+func (s *simulated) removeDir() error {
+	if s.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(s.dir)
 }
 
 // hearing passes on what I says of one instance.

@@ -61,13 +61,21 @@ func (s *State) applied(p *Pending, a *ipc.Answer, e *Effects) error {
 	return nil
 }
 
+// FaultReason tells an exception from the other faults.
+func FaultReason(f *ipc.Fault) ipc.ReasonCode {
+	if f != nil && f.Kind == "exception" {
+		return ipc.ReasonStrategyException
+	}
+	return ipc.ReasonStrategyFault
+}
+
 func (s *State) faulted(p *Pending, a *ipc.Answer, e *Effects) error {
-	kind := "unknown"
+	kind, reason := "unknown", FaultReason(a.Fault)
 	if a.Fault != nil {
 		kind = a.Fault.Kind
 	}
-	e.note(guard.Warn, ipc.ReasonStrategyFault, fmt.Sprintf("step %d: %s", p.Step, kind))
-	if err := s.discard(p.Step, a.Intents, ipc.ReasonStrategyFault, e); err != nil {
+	e.note(guard.Warn, reason, fmt.Sprintf("step %d: %s", p.Step, kind))
+	if err := s.discard(p.Step, a.Intents, reason, e); err != nil {
 		return err
 	}
 	if p.Kind == EventInit {
@@ -92,7 +100,7 @@ func (s *State) judge(p *Pending, ordinal uint32, intent *ipc.Intent, e *Effects
 		if v.Reason != ipc.ReasonKeyDuplicate && v.Reason != ipc.ReasonKeyConflict { // the first intent under that key stands
 			s.notify(p.Step, intent.Meta.Key, v.Reason)
 		}
-		s.climb(&s.Refusals, s.params.Refusals, ipc.ReasonBreakerIntents, e)
+		s.refused(v.Reason, e)
 		e.note(guard.Warn, v.Reason, fmt.Sprintf("step %d intent %d (%s): %s", p.Step, ordinal, intent.Kind(), v.Detail))
 		if v.Conflict {
 			s.climb(&s.Faults, s.params.Faults, ipc.ReasonKeyConflict, e)
@@ -134,6 +142,19 @@ func (s *State) discard(step ipc.Step, intents []*ipc.Intent, reason ipc.ReasonC
 	}
 	e.note(guard.Warn, reason, fmt.Sprintf("step %d: %d intents discarded", step, len(intents)))
 	return nil
+}
+
+// refused counts a refusal. One that the mode is the cause of does not impose no_trade again: a breaker would renew itself for as long as the
+// strategy asks. It halts all the same when the strategy asks on and on without time passing.
+func (s *State) refused(reason ipc.ReasonCode, e *Effects) {
+	switch reason {
+	case ipc.ReasonModeNoTrade, ipc.ReasonModeReduceOnly, ipc.ReasonModeLimitOnly, ipc.ReasonSizeReduced, s.gate.Book.Unknown():
+		if s.Refusals.Observe(s.params.Refusals, s.CoreTS) == guard.Halt {
+			s.halt(ipc.ReasonBreakerIntents, e)
+		}
+	default:
+		s.climb(&s.Refusals, s.params.Refusals, ipc.ReasonBreakerIntents, e)
+	}
 }
 
 // rowKey is the key of an intent's row. What is not going to be sent is filed under its step and ordinal: the key that it carries may be
