@@ -40,6 +40,7 @@ const (
 	ReasonPackageHashMismatch     ReasonCode = "PACKAGE_HASH_MISMATCH"
 	ReasonStrategyException       ReasonCode = "STRATEGY_EXCEPTION"
 	ReasonStrategyFault           ReasonCode = "STRATEGY_FAULT"
+	ReasonStrategyUnwell          ReasonCode = "STRATEGY_UNWELL"
 	ReasonImportFailed            ReasonCode = "IMPORT_FAILED"
 	ReasonInitFailed              ReasonCode = "INIT_FAILED"
 	ReasonIntentDuringInit        ReasonCode = "INTENT_DURING_INIT"

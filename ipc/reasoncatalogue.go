@@ -51,6 +51,10 @@ var catalogue = []Reason{
 		"The fault's kind is in msup inspect: bad_return, config, state, memory or determinism. Fix what it names.",
 	},
 	{
+		ReasonStrategyUnwell, ReasonWarn, "The strategy's own on_healthcheck says that it is degraded or failing; nothing was restricted for it.",
+		"The log has the tag that it gave; halt the instance if the strategy should not go on.",
+	},
+	{
 		ReasonImportFailed, ReasonRefuse, "The strategy's code could not be loaded.",
 		"Read the traceback in msup logs; check entry in strategy.toml and that requirements.lock lists every package.",
 	},

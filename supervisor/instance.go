@@ -101,6 +101,7 @@ type Instance struct {
 	checkpoint   bool           // the strategy asked for one
 	spared       ipc.Step       // last delivery that was repeated after its runner was lost
 	lastSave     time.Time
+	lastHealth   time.Time
 	lastSaveStep ipc.Step
 	saving       chan error // not nil while a checkpoint is being written
 	stopping     bool
@@ -219,7 +220,7 @@ func (p *Instance) Run(ctx context.Context) (err error) {
 		p.box.Close()
 		close(p.done)
 	}()
-	p.lastSave = time.Now()
+	p.lastSave, p.lastHealth = time.Now(), time.Now()
 	defer p.killRunner()
 	if err := p.open(ctx); err != nil {
 		return fmt.Errorf("%s: starting: %w", p.cfg.Address, err)
@@ -255,6 +256,8 @@ func (p *Instance) turn(ctx context.Context) error {
 		return p.restoreRunner(ctx)
 	case p.checkpointDue():
 		return p.saveCheckpoint()
+	case p.healthcheckDue():
+		return p.checkHealth()
 	}
 	if p.cfg.LockStep && p.undecided() {
 		return p.wait(ctx)

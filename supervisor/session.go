@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -279,6 +280,32 @@ func (s *Session) Checkpoint(step ipc.Step, maxBytes uint64) ([]byte, uint32, er
 			return nil, 0, sessionError(ipc.ReasonAnswerMalformed, "a %s where the state was due", m.Type())
 		}
 	}
+}
+
+// JudgesItself reports whether the strategy has on_healthcheck.
+func (s *Session) JudgesItself() bool { return slices.Contains(s.hello.Hooks, "on_healthcheck") }
+
+// Healthcheck asks on_healthcheck (DM-3). It is no step.
+func (s *Session) Healthcheck() (*ipc.HealthReport, error) {
+	s.seq++
+	if err := s.send(&ipc.Healthcheck{Seq: s.seq}); err != nil {
+		return nil, err
+	}
+	m, err := s.awaitMessage()
+	for errors.Is(err, ErrPoked) {
+		m, err = s.awaitMessage()
+	}
+	if err != nil {
+		return nil, err
+	}
+	r, ok := m.(*ipc.HealthReport)
+	if !ok {
+		return nil, sessionError(ipc.ReasonAnswerMalformed, "a %s where a health report was due", m.Type())
+	}
+	if r.Seq != s.seq {
+		return nil, s.wrongSeq(r.Seq)
+	}
+	return r, nil
 }
 
 // Close asks the runner to leave, and kills it when it has not left in time.

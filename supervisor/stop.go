@@ -5,7 +5,9 @@ import (
 	"fmt"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/guard"
 )
 
 // beginStop queues on_shutdown behind what the strategy has to see; market events are not delivered any more.
@@ -42,6 +44,7 @@ func (p *Instance) close(ctx context.Context) error {
 		if err := s.Close(p.cfg.Deadlines.Stop); err != nil {
 			return fmt.Errorf("stopping the runner: %w", err)
 		}
+		p.noteRefusals(s.runner)
 	}
 	return ctx.Err()
 }
@@ -56,5 +59,19 @@ func (p *Instance) killRunner() {
 	}
 	if err := (*r).Kill(); err != nil {
 		p.log.Error("killing the runner failed", "err", err)
+		return
+	}
+	p.noteRefusals(*r)
+}
+
+// noteRefusals tells what a runner that has ended was refused while it lived: nothing is dropped without a word (law 5, SB-8).
+func (p *Instance) noteRefusals(r sandbox.Runner) {
+	for _, v := range sandbox.Violations(sandbox.Limits{}, r.Exit(), r.Logs()) {
+		switch v.Kind {
+		case sandbox.ViolationLog, sandbox.ViolationPIDs:
+			p.log.Warn("the runner was refused what is above its ceiling", "reason", v.Reason, "times", v.Observed-v.Limit)
+			p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: v.Reason, Level: guard.Warn,
+				Detail: fmt.Sprintf("%s: refused %d times", v.Kind, v.Observed-v.Limit)})
+		}
 	}
 }

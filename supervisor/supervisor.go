@@ -130,10 +130,11 @@ func (s *Supervisor) Play(ctx context.Context, source Source, pace Pace) (n uint
 	clock := pacer{speed: pace.Speed}
 	for ctx.Err() == nil && s.alive() {
 		event, err := source.Next()
-		if errors.Is(err, io.EOF) {
-			return n, nil
-		}
 		if err != nil {
+			s.drain(ctx)
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
 			return n, err
 		}
 		bytes, err := ipc.AppendEvent(nil, event)
@@ -155,6 +156,15 @@ func (s *Supervisor) Play(ctx context.Context, source Source, pace Pace) (n uint
 		}
 	}
 	return n, nil
+}
+
+// drain waits until what was played has been answered: a paced feed ends while events still wait for the strategies.
+func (s *Supervisor) drain(ctx context.Context) {
+	for _, m := range s.Members {
+		if m.Instance.Settle(ctx) != nil {
+			return // interrupted: what waits is counted as dropped
+		}
+	}
 }
 
 // Unsubscribed is the number of events that no instance takes. Call it after Play.

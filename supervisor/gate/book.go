@@ -160,6 +160,9 @@ func (b *Book) applyAmend(a *ipc.AmendIntent) {
 // this instance did not send still move its positions: what I says about the account of this instance is true.
 func (b *Book) Execute(e *ipc.Execution, now ipc.Nanos) error {
 	t := b.tracked[e.Key]
+	if t != nil && e.Remaining == nil && !t.Reported {
+		b.widen(t) // before the fill: the position is still what I saw when it made an order of the target
+	}
 	if e.Remaining != nil && e.Remaining.Sign() < 0 {
 		b.SetUnknown(ipc.ReasonPositionUnknown)
 		return fmt.Errorf("report on key %s: %s remain: %w", e.Key, e.Remaining, ErrPositionsUnknown)
@@ -188,6 +191,17 @@ func (b *Book) Execute(e *ipc.Execution, now ipc.Nanos) error {
 		t.EarlyFinal, t.Reported, t.Remaining = true, true, ipc.Decimal{}
 	}
 	return nil
+}
+
+// widen raises what a target may still trade to what it would take now.
+func (b *Book) widen(t *Tracked) {
+	body, target := t.Intent.Body.(*ipc.PositionIntent)
+	if !target {
+		return
+	}
+	if side, distance, ok := b.distance(body); ok && distance.Cmp(t.Remaining) > 0 {
+		t.Side, t.Remaining = side, distance
+	}
 }
 
 func (b *Book) fill(e *ipc.Execution, t *Tracked) error {
