@@ -170,7 +170,9 @@ func seedOf(t testing.TB) uint64 {
 	return seed
 }
 
-// Proves: NN-3, GT-6, ST-3
+// Arrivals of executions are inputs: what of them was reported is there after every kill, without a gap.
+//
+// Proves: NN-3, GT-6, ST-3, BP-2
 func TestKillLosesNothingReported(t *testing.T) {
 	const kills = 25
 	rng := rand.New(rand.NewPCG(seedOf(t), 1))

@@ -104,7 +104,7 @@ func requireLedger(dir string) error {
 			return diskError(path, "looking at the state directory", err)
 		}
 	}
-	return noLedger(dir, "the directory holds no "+ledgerSchema.file, err)
+	return noLedger(dir, "the directory holds no "+ledgerSchema.file, nil)
 }
 
 func noLedger(dir, cause string, err error) error {

@@ -251,11 +251,11 @@ func (db *DB) verify(st *state) error {
 
 // load verifies the records of an instance in one snapshot and takes over what is kept in memory.
 func (db *DB) load(st *state) (err error) {
-	c, err := db.read.acquire()
+	c, err := db.read.acquireLong()
 	if err != nil {
 		return err
 	}
-	defer db.read.release(c)
+	defer db.read.releaseLong(c)
 	var known *markRecord
 	if m, ok := db.mark.get(st.id); ok {
 		known = &m

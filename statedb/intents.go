@@ -77,15 +77,27 @@ func (in *Instance) Intents(f IntentFilter, fn func(Intent) error) error {
 
 // OpenIntents gives every intent whose last status is not final, oldest first: what recovery has to ask I about.
 func (in *Instance) OpenIntents() ([]Intent, error) {
+	return in.readOpen(in.listOpen())
+}
+
+// keyedIntent is an open intent with its key.
+type keyedIntent struct {
+	openIntent
+	key ipc.Key
+}
+
+func (in *Instance) listOpen() []keyedIntent {
 	in.st.mu.Lock()
-	keys := make(map[uint64]ipc.Key, len(in.st.intents))
-	open := make([]openIntent, 0, len(in.st.intents))
+	defer in.st.mu.Unlock()
+	open := make([]keyedIntent, 0, len(in.st.intents))
 	for k, o := range in.st.intents {
-		keys[o.rowNo] = k
-		open = append(open, o)
+		open = append(open, keyedIntent{o, k})
 	}
-	in.st.mu.Unlock()
-	slices.SortFunc(open, func(a, b openIntent) int { return cmp.Compare(a.rowNo, b.rowNo) })
+	slices.SortFunc(open, func(a, b keyedIntent) int { return cmp.Compare(a.rowNo, b.rowNo) })
+	return open
+}
+
+func (in *Instance) readOpen(open []keyedIntent) ([]Intent, error) {
 	c, err := in.db.read.acquire()
 	if err != nil {
 		return nil, err
@@ -111,7 +123,7 @@ func (in *Instance) OpenIntents() ([]Intent, error) {
 		}
 		if len(out) == n {
 			in.st.mu.Lock()
-			_, still := in.st.intents[keys[o.rowNo]]
+			_, still := in.st.intents[o.key]
 			in.st.mu.Unlock()
 			if still {
 				return nil, chainError(in.st, o.rowNo, "missing")

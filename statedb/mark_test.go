@@ -7,7 +7,9 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/msup/msup/ipc"
 )
@@ -272,47 +274,86 @@ func TestMarkThatCannotBeWrittenFailsClosedAndHeals(t *testing.T) {
 	mustVerify(t, db.dir)
 }
 
+// Readers that overlap leave no moment without one, and would keep the log from ever starting over.
+//
 // Proves: RS-5
 func TestLogIsEmptiedBesideReadersAndWriters(t *testing.T) {
 	db := open(t, t.TempDir(), Options{Durability: Process, WALTarget: 64 << 10})
 	in := openInstance(t, db, "i")
-	fill(t, in, 20)
-	stop, done := make(chan struct{}), make(chan error, 1)
-	go func() {
-		for {
-			select {
-			case <-stop:
-				done <- nil
-				return
-			default:
-			}
-			next := ipc.InputNo(1)
-			err := in.ReadInputs(1, func(first, last ipc.InputNo, _ []byte) error {
-				if first != next {
-					return errors.New("out of order")
+	fill(t, in, 500)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
 				}
-				next = last + 1
-				return nil
-			})
-			if err != nil {
-				done <- err
-				return
+				next := ipc.InputNo(1)
+				err := in.ReadInputs(1, func(first, last ipc.InputNo, _ []byte) error {
+					if first != next {
+						return errors.New("out of order")
+					}
+					next = last + 1
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+					return
+				}
 			}
-		}
-	}()
-	fill(t, in, 3000)
-	close(stop)
-	if err := <-done; err != nil {
-		t.Error(err)
+		})
 	}
-	s := db.Stats()
-	if s.Emptied == 0 || s.WALBytes < s.LogicalBytes {
+	before := db.Stats().Emptied
+	for end := time.Now().Add(20 * time.Second); db.Stats().Emptied < before+5 && time.Now().Before(end); {
+		fill(t, in, 20)
+	}
+	close(stop)
+	wg.Wait()
+	if s := db.Stats(); s.Emptied < before+5 || s.WALBytes < s.Commits*walFrameBytes || s.WALSize > s.WALBytes {
 		t.Errorf("stats %+v", s)
 	}
-	if st, err := os.Stat(db.path("ledger.db-wal")); err != nil || st.Size() > 8<<20 {
-		t.Errorf("the log: %v, %v", st.Size(), err)
-	}
 	mustVerify(t, db.dir)
+}
+
+// Proves: RS-5
+func TestShortReadersWaitForTheEmptyingOfTheLog(t *testing.T) {
+	db := open(t, t.TempDir(), Options{Durability: Process, WALTarget: 1})
+	in := openInstance(t, db, "i")
+	c, err := db.read.acquire()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, in, 1) // wakes the keeper, which waits for the reader
+	wait := func(what string, done func() bool) {
+		t.Helper()
+		for range 10_000 {
+			if done() {
+				return
+			}
+			time.Sleep(time.Millisecond)
+		}
+		t.Error(what)
+	}
+	free := func() bool {
+		ok := db.read.gate.TryRLock()
+		if ok {
+			db.read.gate.RUnlock()
+		}
+		return ok
+	}
+	wait("the next reader was let in before the log was emptied", func() bool { return !free() })
+	long, err := db.read.acquireLong()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, in, 1) // the writer does not wait for readers
+	db.read.releaseLong(long)
+	db.read.release(c)
+	wait("readers are still kept out", free)
+	wait("the log never started over", func() bool { fill(t, in, 1); return db.Stats().Emptied > 0 })
 }
 
 // Proves: NN-3

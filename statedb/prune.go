@@ -16,8 +16,8 @@ var errReopened = errors.New("intent reopened")
 // final stay, with their statuses. With fewer than two valid checkpoints nothing is deleted.
 //
 // What goes is chosen beside the writer, which only deletes: at most PruneRowsPerTx rows and pruneBytesPerTx bytes in a transaction, one
-// pruning transaction at a time over all instances, with a pause as long as the transaction took before the next. When there is
-// nothing to delete the writer is not asked at all.
+// pruning transaction at a time over all instances, with a rest before the next. When there is nothing to delete the writer is not
+// asked at all.
 func (in *Instance) Prune() (deleted int, err error) {
 	st := in.st
 	st.pruning.Lock()
@@ -53,8 +53,9 @@ type pruner struct {
 	deleted int
 }
 
-// pruneTurn lets one pruning transaction of all instances run at a time, and rests between two for as long as the first took: else, when
-// many instances prune after a common checkpoint interval, every commit of everybody would have one in it until all are through.
+// pruneTurn lets one pruning transaction of all instances run at a time, and rests between two for as long as the first took, at most
+// maxPruneRest: else, when many instances prune after a common checkpoint interval, every commit of everybody would have one in it until
+// all are through.
 type pruneTurn struct {
 	mu   sync.Mutex
 	rest time.Time // until then
@@ -66,7 +67,7 @@ func (t *pruneTurn) do(fn func() error) error {
 	time.Sleep(time.Until(t.rest))
 	start := time.Now()
 	err := fn()
-	t.rest = time.Now().Add(time.Since(start))
+	t.rest = time.Now().Add(min(time.Since(start), maxPruneRest))
 	return err
 }
 

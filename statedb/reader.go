@@ -18,9 +18,12 @@ const (
 // errPageFull ends a page early.
 var errPageFull = errors.New("page full")
 
-// readerPool lends read-only connections; a reader sees a snapshot and never waits for the writer.
+// readerPool lends read-only connections; a reader sees a snapshot and does not wait for the writer. Who has one must not ask for another:
+// the gate may close in between.
 type readerPool struct {
-	path   string
+	path string
+	gate sync.RWMutex // held by short readers, and alone while the log is emptied
+
 	mu     sync.Mutex
 	idle   []*conn
 	closed bool
@@ -28,7 +31,23 @@ type readerPool struct {
 
 const idleReaders = 4
 
+// acquire lends a connection for short reads.
 func (p *readerPool) acquire() (*conn, error) {
+	p.gate.RLock()
+	c, err := p.acquireLong()
+	if err != nil {
+		p.gate.RUnlock()
+	}
+	return c, err
+}
+
+func (p *readerPool) release(c *conn) {
+	p.releaseLong(c)
+	p.gate.RUnlock()
+}
+
+// acquireLong lends a connection for a read that takes its time; the log is not emptied meanwhile.
+func (p *readerPool) acquireLong() (*conn, error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -44,7 +63,7 @@ func (p *readerPool) acquire() (*conn, error) {
 	return openConn(p.path, true)
 }
 
-func (p *readerPool) release(c *conn) {
+func (p *readerPool) releaseLong(c *conn) {
 	p.mu.Lock()
 	if !p.closed && len(p.idle) < idleReaders && c.c.AutoCommit() {
 		p.idle = append(p.idle, c)

@@ -73,9 +73,8 @@ func (k *statsKeeper) commit(g *group, ops []*op, err error, start, end time.Tim
 	}
 }
 
-// emptied is told of every start-over of the log; the writer's lock is held.
-func (k *statsKeeper) emptied(frames int64) {
-	k.walBytes.Store(0)
+// startedOver is told of every start-over of the log, with the number of frames that it had.
+func (k *statsKeeper) startedOver(frames int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.s.WALBytes += uint64(frames * walFrameBytes)

@@ -61,8 +61,9 @@ const (
 	MaxBatchRows        = 4096     // intents + statuses of one batch
 	PruneRowsPerTx      = 1000     // rows deleted in one transaction (a longer one stalls the writer)
 	pruneBytesPerTx     = 4 << 20  // payload bytes deleted in one transaction
-	maxGroupBytes       = 8 << 20  // payload bytes after which a group commit is closed
-	maxGroupOps         = 1024     // operations after which a group commit is closed
+	maxPruneRest        = 50 * time.Millisecond
+	maxGroupBytes       = 8 << 20 // payload bytes after which a group commit is closed
+	maxGroupOps         = 1024    // operations after which a group commit is closed
 	markSyncInterval    = 10 * time.Millisecond
 	maxRowNo            = 1<<40 - 1
 	maxInstances        = 1 << 22

@@ -10,7 +10,8 @@ import (
 const walFrameBytes = 4096 + 24
 
 // walKeeper empties the write-ahead log beside the writer: a passive run copies most pages while commits go on, then a short one
-// under the writer's lock starts the log over. As autocheckpoint this put 7 ms into the commit p99, like this 2 ms.
+// under the writer's lock lets the next commit start the log over. As autocheckpoint this put 7 ms into the commit p99, like this 2 ms.
+// Short reads wait for it: one that reads page after page left no gap in 1 run of 40, and the log never started over.
 type walKeeper struct {
 	c       *conn
 	db      *DB
@@ -70,11 +71,13 @@ func (k *walKeeper) close() error {
 
 func (k *walKeeper) empty() error {
 	if k.db.stats.walBytes.Load() < k.target {
-		return nil // woken by a commit that ran before the last start-over
+		return nil // woken before the log was started over
 	}
-	if _, _, err := k.checkpoint("PASSIVE"); err != nil {
+	if err := k.checkpoint("PASSIVE"); err != nil {
 		return err
 	}
+	k.db.read.gate.Lock()
+	defer k.db.read.gate.Unlock()
 	k.db.writer.tx.Lock()
 	defer k.db.writer.tx.Unlock()
 	// RESTART keeps the file and its blocks: a commit into them does not have to sync the file's size. Only a log that a slow reader
@@ -83,23 +86,11 @@ func (k *walKeeper) empty() error {
 	if st, err := os.Stat(k.c.path + "-wal"); err == nil && st.Size() > 8*k.target {
 		mode = "TRUNCATE"
 	}
-	frames, busy, err := k.checkpoint(mode)
-	if err != nil || busy {
-		return err
-	}
-	k.db.stats.emptied(frames)
-	return nil
+	return k.checkpoint(mode)
 }
 
-// checkpoint runs one mode and gives the number of frames in the log.
-func (k *walKeeper) checkpoint(mode string) (frames int64, busy bool, err error) {
-	err = k.c.query(func(v []driver.Value) error {
-		c := columns{v: v}
-		busy, frames = c.int(0) != 0, c.int(1)
-		return c.err
-	}, 3, "PRAGMA wal_checkpoint("+mode+")")
-	if err != nil {
-		return 0, false, diskError(k.c.path, "emptying the write-ahead log ("+mode+")", err)
-	}
-	return frames, busy, nil
+// checkpoint runs one mode. That it was kept from some pages by a long reader is no error: the next commit wakes the keeper again.
+func (k *walKeeper) checkpoint(mode string) error {
+	err := k.c.query(func([]driver.Value) error { return nil }, 3, "PRAGMA wal_checkpoint("+mode+")")
+	return diskError(k.c.path, "emptying the write-ahead log ("+mode+")", err)
 }

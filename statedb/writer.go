@@ -37,6 +37,8 @@ type writer struct {
 
 	// held while a transaction runs and while the log is emptied
 	tx sync.Mutex
+
+	frames int64 // in the log after the last commit; of the writer goroutine
 }
 
 func newWriter(db *DB, c *conn, delay time.Duration) *writer {
@@ -199,12 +201,10 @@ func (w *writer) commit(ops []*op) {
 	}
 }
 
-// measureLog learns the size of the write-ahead log; a NOOP checkpoint only reads its index. A failure is counted as growth: the
-// log's keeper then looks itself.
+// measureLog learns the size of the write-ahead log; a NOOP checkpoint only reads its index. A log that has shrunk was started over by this
+// commit: SQLite does that as soon as all of it is in the database and nobody reads it, with the keeper's help or without. A failure is
+// counted as growth: the keeper then looks itself.
 func (w *writer) measureLog(g *group) {
-	if g.rows == 0 {
-		return
-	}
 	frames := int64(-1)
 	err := w.c.query(func(v []driver.Value) error {
 		c := columns{v: v}
@@ -215,6 +215,10 @@ func (w *writer) measureLog(g *group) {
 		w.db.stats.walBytes.Add(g.bytes + walFrameBytes)
 		return
 	}
+	if frames < w.frames {
+		w.db.stats.startedOver(w.frames)
+	}
+	w.frames = frames
 	w.db.stats.walBytes.Store(frames * walFrameBytes)
 }
 

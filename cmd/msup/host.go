@@ -148,6 +148,11 @@ func (f *deploymentFlags) read(dirs []string) (*descriptor.DeploymentFile, error
 	if len(dirs) == 0 {
 		return nil, fmt.Errorf("%w: name at least one strategy folder, or a deployment with -c; msup new NAME makes a strategy", errUsage)
 	}
+	switch d := descriptor.Durability(f.durability); d {
+	case "", descriptor.DurabilityPower, descriptor.DurabilityProcess, descriptor.DurabilityNone:
+	default:
+		return nil, fmt.Errorf("%w: --durability %q: write power, process or none", errUsage, d)
+	}
 	return descriptor.NewDeployment(dirs, descriptor.Short{Bot: ipc.BotID(f.bot), Instruments: f.instruments, Globs: f.globs,
 		Run: descriptor.Run{Durability: descriptor.Durability(f.durability), Seed: f.seed}})
 }

@@ -79,10 +79,7 @@ func (a *app) replay(ctx context.Context, f *deploymentFlags, only []string) (er
 
 // openState opens the state directory of an earlier run; it never creates one.
 func openState(a *app, dir string) (*statedb.DB, error) {
-	if _, err := statedb.Verify(dir); err != nil {
-		return nil, err
-	}
-	return statedb.Open(dir, statedb.Options{Durability: statedb.Process, Logger: a.logger()})
+	return statedb.OpenExisting(dir, statedb.Options{Durability: statedb.Process, Logger: a.logger()})
 }
 
 func chosen(db *statedb.DB, only []string) ([]ipc.Address, error) {

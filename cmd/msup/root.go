@@ -64,9 +64,7 @@ Start here:
 	root.AddCommand(a.runCommand(), a.newCommand(), a.buildCommand(), a.replayCommand(), a.schemaCommand(), a.explainCommand(),
 		a.feedCommand(), a.simCommand(), a.doctorCommand(), a.intentsCommand(), a.exitCodesCommand())
 	root.AddCommand(a.operateCommands()...)
-	for _, c := range root.Commands() {
-		wrapArgs(c)
-	}
+	wrapArgs(root)
 	return root
 }
 
@@ -75,7 +73,7 @@ func wrapArgs(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
 			if err := check(cmd, args); err != nil {
-				return fmt.Errorf("%w: %w (msup %s --help)", errUsage, err, cmd.Name())
+				return fmt.Errorf("%w: %w (%s --help)", errUsage, err, cmd.CommandPath())
 			}
 			return nil
 		}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -99,8 +100,8 @@ func parseSpeed(text string) (float64, error) {
 	if text == "max" {
 		return 0, nil
 	}
-	var speed float64
-	if n, err := fmt.Sscanf(text, "%g", &speed); n != 1 || err != nil || !(speed > 0) || speed > 1e9 {
+	speed, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(speed > 0) || speed > 1e9 {
 		return 0, fmt.Errorf(`%w: --speed %q: write "max" or a number above zero, for example 10`, errUsage, text)
 	}
 	return speed, nil
