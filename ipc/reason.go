@@ -19,10 +19,10 @@ const (
 
 // Reason is one entry of the catalogue, from which msup explain and the documentation are made.
 type Reason struct {
-	Code     ReasonCode
-	Severity ReasonSeverity
-	Meaning  string
-	Remedy   string // what the operator should do
+	Code     ReasonCode     `json:"code"`
+	Severity ReasonSeverity `json:"severity"`
+	Meaning  string         `json:"meaning"`
+	Remedy   string         `json:"remedy"` // what the operator should do
 }
 
 // The reason codes. A code is never reused for another meaning.

@@ -403,8 +403,8 @@ var catalogue = []Reason{
 		"Nothing needs doing.",
 	},
 	{
-		ReasonFeedMalformed, ReasonWarn, "A record of the feed could not be read and was skipped.",
-		"The log names file, line and cause; correct or cut the file. A truncated last line is usual for recordings.",
+		ReasonFeedMalformed, ReasonWarn, "The feed is cut off or holds a record that cannot be read; everything before it was played, and the run ended there.",
+		"The message names file, line and cause; correct or cut the file. A truncated last line is usual for recordings.",
 	},
 	{
 		ReasonConfigInvalid, ReasonRefuse, "A configuration does not fit its schema; the old one stays in force.",

@@ -4,10 +4,10 @@ import "fmt"
 
 // Wall is one wall of a sandbox on this host, for `msup doctor`, health and metrics.
 type Wall struct {
-	Name     string // "memory", "seccomp", "landlock" …
-	Standing bool
-	Detail   string // how it stands ("cgroup v1 memory"), or why it does not
-	Remedy   string // what an operator can do about it; "" when it stands
+	Name     string `json:"name"` // "memory", "seccomp", "landlock" …
+	Standing bool   `json:"standing"`
+	Detail   string `json:"detail"`           // how it stands ("cgroup v1 memory"), or why it does not
+	Remedy   string `json:"remedy,omitempty"` // what an operator can do about it; "" when it stands
 }
 
 // The names of walls, so that a host policy can demand them.

@@ -11,7 +11,7 @@ import (
 
 // Batches go to the persister at once when somebody waits for them, else after this time or size.
 const (
-	batchDelay = 5 * time.Millisecond
+	batchDelay = 25 * time.Millisecond
 	batchBytes = 256 << 10
 	// intentBytes holds nearly every encoded intent: growing to it would be four allocations on the way to the offer.
 	intentBytes = 512

@@ -13,9 +13,9 @@ import (
 
 // Difference is one field in which a replayed answer is not the recorded one.
 type Difference struct {
-	Field    string
-	Recorded string
-	Got      string
+	Field    string `json:"field"`
+	Recorded string `json:"recorded"`
+	Got      string `json:"got"`
 }
 
 func (d Difference) String() string {

@@ -70,9 +70,9 @@ type urgent struct {
 	input     core.Input
 	arrival   *ipc.SourceEvent
 	persisted *persisted
-	advance   ipc.Nanos // the feed has come to this time
-	stop      bool
-	reply     chan<- error // told when the input is durable
+	advance   ipc.Nanos      // the feed has come to this time
+	stop      ipc.ReasonCode // not empty: stop in order, for this reason
+	reply     chan<- error   // told when the input is durable
 }
 
 // persisted is the persister's word on one batch.
@@ -185,7 +185,12 @@ func (p *Instance) durable(ctx context.Context, c mailbox.Class, in core.Input) 
 }
 
 // Stop asks for an orderly stop: on_shutdown, a checkpoint, everything durable. Done tells when it is over.
-func (p *Instance) Stop() { p.box.PutUrgent(mailbox.Internal, urgent{stop: true}) }
+func (p *Instance) Stop() { p.stopFor(ipc.ReasonShutdownRequested) }
+
+// stopFor is Stop with the reason that on_shutdown is told.
+func (p *Instance) stopFor(reason ipc.ReasonCode) {
+	p.box.PutUrgent(mailbox.Internal, urgent{stop: reason})
+}
 
 // Done is closed when Run has returned.
 func (p *Instance) Done() <-chan struct{} { return p.done }
@@ -334,8 +339,8 @@ func (p *Instance) wait(ctx context.Context) error {
 
 func (p *Instance) takeUrgent(u urgent) error {
 	switch {
-	case u.stop:
-		return p.beginStop()
+	case u.stop != "":
+		return p.beginStop(u.stop)
 	case u.advance != 0:
 		p.advanced = max(p.advanced, u.advance)
 		return nil

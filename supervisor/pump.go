@@ -273,7 +273,7 @@ func (p *Instance) classify(in *core.Answer, a *ipc.Answer, took time.Duration, 
 	if err != nil {
 		return fmt.Errorf("digest of the answer to step %d: %w", in.Step, err)
 	}
-	in.Digest = digest
+	in.Digest, in.Decoded = digest, a
 	a.Seq = 0 // the frame's number is the session's, not the answer's
 	if in.Body, err = ipc.AppendMessage(p.inputs.body[:0], a); err != nil {
 		return fmt.Errorf("writing the answer to step %d: %w", in.Step, err)

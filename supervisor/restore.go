@@ -232,6 +232,9 @@ func (p *Instance) initRestored(c *Checkpoint) error {
 	switch {
 	case err != nil:
 		return err
+	case a.Fault != nil && a.Fault.Kind == "state" && c.StateVersion != p.cfg.StateVersion:
+		return sessionError(ipc.ReasonStateSchemaIncompatible, "the state of step %d has schema version %d, the package has %d: %s", c.Step,
+			c.StateVersion, p.cfg.StateVersion, a.Fault.Message)
 	case a.Fault != nil:
 		return sessionError(ipc.ReasonInitFailed, "on_init with the state of step %d: %s: %s", c.Step, a.Fault.Kind, a.Fault.Message)
 	}
@@ -346,7 +349,7 @@ func (p *Instance) unvoid(ctx context.Context) error {
 			break
 		}
 		switch {
-		case u.stop:
+		case u.stop != "":
 			p.stopping = true
 		case u.reply != nil:
 			u.reply <- errNotRecorded

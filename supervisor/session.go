@@ -268,6 +268,9 @@ func (s *Session) Checkpoint(step ipc.Step, maxBytes uint64) ([]byte, uint32, er
 			}
 			return nil, 0, sessionError(ipc.ReasonAnswerMalformed, "an answer without a fault where the state was due")
 		case *ipc.Chunk:
+			if m.Total > maxBytes {
+				return nil, 0, sessionError(ipc.ReasonStateTooLarge, "the state has %d bytes, at most %d are allowed", m.Total, maxBytes)
+			}
 			if m.Seq != s.seq || m.Offset != uint64(len(state)) || m.Total > maxBytes || m.Offset+uint64(len(m.Data)) > m.Total ||
 				(len(m.Data) == 0 && m.Total != 0) {
 				return nil, 0, sessionError(ipc.ReasonAnswerMalformed, "chunk at %d of %d with %d bytes after %d bytes (at most %d are allowed)",

@@ -11,7 +11,7 @@ import (
 )
 
 // beginStop queues on_shutdown behind what the strategy has to see; market events are not delivered any more.
-func (p *Instance) beginStop() error {
+func (p *Instance) beginStop(reason ipc.ReasonCode) error {
 	if p.stopping {
 		return nil
 	}
@@ -19,7 +19,7 @@ func (p *Instance) beginStop() error {
 	if p.state.Halted != "" || p.session == nil || p.state.StepNo == 0 {
 		return nil
 	}
-	return p.apply(p.stamp(&core.Command{Op: core.OpShutdown, Who: "supervisor", Reason: ipc.ReasonShutdownRequested, Restriction: unrestricted}))
+	return p.apply(p.stamp(&core.Command{Op: core.OpShutdown, Who: "supervisor", Reason: reason, Restriction: unrestricted}))
 }
 
 // close takes the last checkpoint and makes everything durable (ST-2: forced flush before a stop).

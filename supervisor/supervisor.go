@@ -62,6 +62,7 @@ type Supervisor struct {
 	routes   map[route][]*Member
 	queueing map[*Instance]bool // instances under QUEUE_CEILING
 	nobody   uint64
+	ended    bool // the feed came to its end
 }
 
 type route struct {
@@ -133,7 +134,7 @@ func (s *Supervisor) Play(ctx context.Context, source Source, pace Pace) (n uint
 		if err != nil {
 			s.drain(ctx)
 			if errors.Is(err, io.EOF) {
-				err = nil
+				s.ended, err = true, nil
 			}
 			return n, err
 		}
@@ -293,9 +294,13 @@ func (s *Supervisor) subscribers(r route) []*Member {
 
 // Stop stops every instance in order and waits for them.
 func (s *Supervisor) Stop() {
+	reason := ipc.ReasonShutdownRequested
+	if s.ended {
+		reason = ipc.ReasonFeedEnded
+	}
 	for _, m := range s.Members {
 		if m.started { // else the feed never came to where it is: it has nothing to stop
-			m.Instance.Stop()
+			m.Instance.stopFor(reason)
 		}
 	}
 	s.wg.Wait()

@@ -7,11 +7,13 @@ import (
 	"io"
 	"text/tabwriter"
 
+	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/boundary/feed"
 	"github.com/msup/msup/supervisor/descriptor"
+	"github.com/msup/msup/supervisor/pack"
 )
 
 // exitCode is the one table of exit codes; `msup help exit-codes` prints it.
@@ -92,6 +94,34 @@ func codeOf(err error) int {
 		return exitInterrupted
 	}
 	return exitFailed
+}
+
+// reasonOf finds the reason code under which msup explain says more; "" when the error says all there is.
+func reasonOf(err error) ipc.ReasonCode {
+	var sandboxError *sandbox.Error
+	var mismatch *pack.HashMismatch
+	var diverged *supervisor.Divergence
+	switch {
+	case errors.As(err, &sandboxError):
+		return sandboxError.Reason
+	case errors.As(err, &mismatch):
+		return ipc.ReasonPackageHashMismatch
+	case errors.As(err, &diverged):
+		return ipc.ReasonDiverged
+	case errors.Is(err, statedb.ErrLocked):
+		return ipc.ReasonLeaseHeld
+	case errors.Is(err, statedb.ErrDiskFull):
+		return ipc.ReasonLedgerFull
+	case errors.Is(err, statedb.ErrRowsLost):
+		return ipc.ReasonRowsLost
+	case errors.Is(err, statedb.ErrCorrupt), errors.Is(err, statedb.ErrChain):
+		return ipc.ReasonLedgerCorrupt
+	case isFindings(err):
+		return ipc.ReasonDescriptorInvalid
+	case errors.Is(err, feed.ErrMalformed), errors.Is(err, feed.ErrTruncated):
+		return ipc.ReasonFeedMalformed
+	}
+	return ""
 }
 
 func isFindings(err error) bool {

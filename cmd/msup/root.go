@@ -102,6 +102,9 @@ func (a *app) fail(err error) {
 		if findings, ok := descriptor.AsFindings(err); ok {
 			out["findings"] = findings
 		}
+		if reason := reasonOf(err); reason != "" {
+			out["reason_code"] = reason
+		}
 		if a.printJSON(out) == nil {
 			return
 		}
@@ -117,6 +120,9 @@ func (a *app) fail(err error) {
 		return
 	}
 	fmt.Fprintln(a.stderr, "msup:", err)
+	if reason := reasonOf(err); reason != "" {
+		fmt.Fprintf(a.stderr, "msup: msup explain %s says more\n", reason)
+	}
 }
 
 func (a *app) printJSON(v any) error {

@@ -405,7 +405,7 @@ class Context:
             _positive(quantity, "quantity"),
             limit,
             None if stop is None else to_dec(stop, "stop"),
-            TimeInForce(tif),
+            tif if tif.__class__ is TimeInForce else TimeInForce(tif),  # the call costs more than all other fields
             bool(reduce_only),
             bool(post_only),
         )
@@ -428,7 +428,7 @@ class Context:
             self._strategy_version,
             address.instance,
             self._run_id,
-            self._trace_id or self.trace_id,
+            self._trace_id or f"{self._run_id}-{self._step}",
             key,
             self._risk_context if risk is None else _risk(risk),
             name,

@@ -87,9 +87,13 @@ def to_dec(value: Decimal | int | str, what: str = "value") -> WireDecimal:
     Raises ``TypeError`` for a float or another type and ``ValueError`` for a value that 19 digits cannot hold.
     """
     kind = type(value)
-    if kind is WireDecimal:
-        if hasattr(value, "ext"):  # a copy or an unpickled one has lost its bytes
-            return value  # pyright: ignore[reportReturnType]
+    if isinstance(value, WireDecimal):
+        try:
+            value.ext  # noqa: B018
+        except AttributeError:  # a copy or an unpickled one has lost its bytes
+            pass
+        else:
+            return value
     elif kind is not Decimal and kind is not int and kind is not str:
         value = _coerce(value, what)
     known = _by_value.get(value)

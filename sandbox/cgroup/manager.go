@@ -148,7 +148,14 @@ func (m *Manager) lanes(h hierarchy) (map[ipc.Lane]string, error) {
 }
 
 func (m *Manager) ensure(dir string) error {
-	if err := m.mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+	err := m.mkdir(dir)
+	if errors.Is(err, fs.ErrExist) {
+		// Another user's supervisor may have made it: then it is there, and closed to this one.
+		if err = unix.Access(dir, unix.W_OK); errors.Is(err, unix.ENOENT) {
+			err = m.mkdir(dir) // its last user removed it in between
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("make control group %s: %w", dir, err)
 	}
 	return nil

@@ -23,8 +23,12 @@ func (s *State) answer(in *Answer, e *Effects) error {
 	if in.Outcome == Applied && len(in.Body) == 0 {
 		return nil // by far the most frequent answer
 	}
-	a := &ipc.Answer{Step: in.Step}
-	if len(in.Body) > 0 {
+	a := in.Decoded
+	switch {
+	case a != nil:
+	case len(in.Body) == 0:
+		a = &ipc.Answer{Step: in.Step}
+	default:
 		var err error
 		if a, err = ipc.DecodeAnswer(in.Body); err != nil {
 			return fmt.Errorf("answer to step %d: %w", in.Step, err)

@@ -7,7 +7,8 @@
 //   - Step has no clock, no I/O, no goroutine and no dependence on map order; two States that took the same inputs are equal, byte for
 //     byte in [State.Marshal] (NN-7).
 //   - Nothing in Effects.Offers rests on an input above the last [Release] (law 3).
-//   - An answer whose step is not the pending one changes nothing.
+//   - An intent that may have been sent before a restart or a void is not sent again before I said that it has not seen it (GT-6).
+//   - An input that contradicts the log (an answer to a step that is not pending, a delivery that is not next) is an error.
 //   - Intents of late, faulted and killed deliveries are never offered (DM-3, SB-6).
 //
 // What you may not assume: that Effects outlive the next Step (copy what you keep), or that a State may be shared between goroutines. The

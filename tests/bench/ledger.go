@@ -1,0 +1,163 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/statedb"
+	"github.com/msup/msup/supervisor"
+)
+
+// memory is a ledger that has everything durable at once: what is left is msup's own time.
+type memory struct {
+	keep bool // inputs, for a runner that is restored
+
+	mu      sync.Mutex
+	epoch   ipc.Epoch
+	last    ipc.InputNo
+	rows    uint64
+	inputs  []inputs
+	newest  []supervisor.Checkpoint
+	lineage ipc.Lineage
+}
+
+type inputs struct {
+	first, last ipc.InputNo
+	payload     []byte
+}
+
+var _ supervisor.Ledger = (*memory)(nil)
+
+func (m *memory) Lineage() ipc.Lineage { return m.lineage }
+
+func (m *memory) LastInput() ipc.InputNo {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
+}
+
+func (m *memory) NextEpoch(ipc.Nonce) (ipc.Epoch, error) {
+	m.epoch++
+	return m.epoch, nil
+}
+
+func (m *memory) Persist(b *supervisor.Batch) {
+	m.mu.Lock()
+	m.last = b.Last
+	m.rows++
+	head := supervisor.Head{RowNo: m.rows}
+	if m.keep {
+		m.inputs = append(m.inputs, inputs{b.First, b.Last, b.Inputs})
+	}
+	m.mu.Unlock()
+	if b.Done != nil {
+		b.Done(head, nil)
+	}
+}
+
+func (m *memory) Flush() (supervisor.Head, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return supervisor.Head{RowNo: m.rows}, nil
+}
+
+func (m *memory) Reset() (ipc.InputNo, error) { return m.LastInput(), nil }
+
+func (m *memory) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error {
+	m.mu.Lock()
+	kept := m.inputs
+	m.mu.Unlock()
+	for _, i := range kept {
+		if i.last < from {
+			continue
+		}
+		if err := fn(i.first, i.last, i.payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory) SaveCheckpoint(c supervisor.Checkpoint) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.newest = []supervisor.Checkpoint{c}
+	return nil
+}
+
+func (m *memory) Checkpoints() ([]supervisor.Checkpoint, []error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.newest, nil
+}
+
+// durable is the real ledger behind the supervisor's port, and counts what it is given.
+type durable struct {
+	*statedb.Instance
+	logical volume
+}
+
+// volume is what goes into a ledger, in bytes of payload; orders are the persists that an offer waits for.
+type volume struct{ inputs, rows, orders, orderBytes int64 }
+
+var _ supervisor.Ledger = (*durable)(nil)
+
+func (d *durable) NextEpoch(owner ipc.Nonce) (ipc.Epoch, error) {
+	return d.Instance.NextEpoch(statedb.LeaseRow{PID: os.Getpid(), BootID: "bench", Nonce: owner})
+}
+
+func (d *durable) Persist(b *supervisor.Batch) {
+	out := &statedb.Batch{FirstInput: b.First, LastInput: b.Last, Inputs: b.Inputs, Urgent: b.Urgent}
+	size := int64(len(b.Inputs))
+	for i := range b.Intents {
+		r := &b.Intents[i]
+		size += int64(len(r.Bytes))
+		out.Intents = append(out.Intents, statedb.IntentRow{Key: r.Key, Step: r.Step, Ordinal: r.Ordinal, Bytes: r.Bytes,
+			RequestDigest: r.Verdict.RequestDigest, Digest: r.Verdict.Digest, Verdict: uint8(r.Verdict.Outcome),
+			ValidUntilCore: r.ValidCore, ValidUntilWall: r.ValidWall, Epoch: r.Epoch})
+	}
+	for i := range b.Statuses {
+		r := &b.Statuses[i]
+		out.Statuses = append(out.Statuses, statedb.StatusRow{Key: r.Key, Status: r.Status, CoreTS: r.CoreTS, Reason: string(r.Reason), Epoch: r.Epoch})
+	}
+	d.logical.inputs += int64(len(b.Inputs))
+	d.logical.rows += size - int64(len(b.Inputs))
+	if len(b.Intents) > 0 {
+		d.logical.orders++
+		d.logical.orderBytes += size
+	}
+	if b.Done != nil {
+		out.Done = func(h statedb.Head, err error) { b.Done(supervisor.Head(h), err) }
+	}
+	d.Instance.Persist(out)
+}
+
+func (d *durable) Flush() (supervisor.Head, error) {
+	h, err := d.Instance.Flush()
+	return supervisor.Head(h), err
+}
+
+func (d *durable) Reset() (ipc.InputNo, error) {
+	_, last, err := d.Instance.Reset()
+	return last, err
+}
+
+func (d *durable) SaveCheckpoint(c supervisor.Checkpoint) error {
+	return d.Instance.SaveCheckpoint(statedb.Checkpoint{State: c.State, StateSchemaVersion: c.StateVersion, Cursors: c.Cursors,
+		InputNo: c.InputNo, Step: c.Step, Core: c.Core, PackageHash: c.PackageHash, ConfigHash: c.ConfigHash,
+		Head: statedb.Head(c.Head), SavedCoreTS: c.CoreTS})
+}
+
+// Checkpoints: an instance of the benchmark is never opened a second time.
+func (d *durable) Checkpoints() ([]supervisor.Checkpoint, []error) { return nil, nil }
+
+// openState opens a fresh state directory with the safest durability.
+func (r *rig) openState(name string) (*statedb.DB, error) {
+	db, err := statedb.Open(r.state+"/"+name, statedb.Options{Durability: statedb.Power, Logger: r.log})
+	if err != nil {
+		return nil, fmt.Errorf("opening a state directory: %w", err)
+	}
+	return db, nil
+}
