@@ -343,7 +343,8 @@ func (p *Instance) unvoid(ctx context.Context) error {
 		}
 		wait = min(2*wait, retryMost)
 	}
-	for { // what the void left behind refers to rows that are gone; I sends unacknowledged events again after hello
+	var kept []urgent
+	for { // the persister's words refer to rows that are gone; what others said still holds
 		u, ok := p.box.TakeUrgent()
 		if !ok {
 			break
@@ -357,6 +358,8 @@ func (p *Instance) unvoid(ctx context.Context) error {
 			for _, r := range u.persisted.replies {
 				r <- u.persisted.err
 			}
+		default:
+			kept = append(kept, u)
 		}
 	}
 	p.voided, p.restart = false, ipc.ReasonPersistFailed
@@ -365,5 +368,13 @@ func (p *Instance) unvoid(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.greetSink(ctx)
+	if err := p.greetSink(ctx); err != nil {
+		return err
+	}
+	for _, u := range kept {
+		if err := p.takeUrgent(u); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -73,6 +73,9 @@ func (w *wiring) instance(d descriptor.Instance) (*supervisor.Instance, error) {
 	if d.Descriptor.State.Recovery == descriptor.RecoveryInform {
 		return nil, exit(exitRefused, `%s: %s: state.recovery = "inform" is not supported by this version of msup; use "replay"`, d.Address, d.Descriptor.File)
 	}
+	if d.Approval == descriptor.ApprovalExternal {
+		return nil, exit(exitRefused, `%s: approval = "external" needs a connection to J or E, which this version of msup has not; use "auto"`, d.Address)
+	}
 	hash, err := digestOf(d.Package.Hash)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", d.Address, err)
