@@ -357,7 +357,7 @@ def plan(which: str, fuzz_seconds: int | None = None) -> list[Class]:
         Class(
             "vectors",
             [
-                go_test(under(packages, "ipc"), f"-run={VECTORS}", timeout_s=180),
+                go_test(under(packages, "ipc/vectors"), "-run=.", timeout_s=180),
                 pytest("vectors", ["pysdk/tests"], "-k", "vector", timeout_s=180),
                 cargo("test", "--no-fail-fast", "--quiet", "vector", read=read_cargo, timeout_s=300),
             ],

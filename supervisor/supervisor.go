@@ -162,7 +162,7 @@ func (s *Supervisor) Play(ctx context.Context, source Source, pace Pace) (n uint
 // drain waits until what was played has been answered: a paced feed ends while events still wait for the strategies.
 func (s *Supervisor) drain(ctx context.Context) {
 	for _, m := range s.Members {
-		if m.Instance.Settle(ctx) != nil {
+		if m.started && m.Instance.Settle(ctx) != nil {
 			return // interrupted: what waits is counted as dropped
 		}
 	}

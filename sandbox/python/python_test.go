@@ -74,7 +74,11 @@ func TestDiscoverVirtualEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rt.Prefix != venv || !covered(rt.Binds, venv) || !covered(rt.Binds, base.Interpreter) || rt.Interpreter != filepath.Join(venv, "bin", "python3") {
+	real, err := filepath.EvalSymlinks(base.Interpreter) // python3 may itself be a virtual environment's
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rt.Prefix != venv || !covered(rt.Binds, venv) || !covered(rt.Binds, real) || rt.Interpreter != filepath.Join(venv, "bin", "python3") {
 		t.Errorf("runtime %+v", rt)
 	}
 }

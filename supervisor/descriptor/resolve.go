@@ -82,7 +82,7 @@ func (r *resolver) open(e Entry, open func(string) (Package, error)) (Package, b
 			if more, are := AsFindings(err); are {
 				r.findings = append(r.findings, more...)
 			} else {
-				r.add(CodePackage, e.at("package"), fmt.Sprintf("%s: %v", e.Ref, err), "correct the package, then run `msup check "+e.Ref+"`")
+				r.add(CodePackage, e.at("package"), fmt.Sprintf("%s: %v", e.Ref, err), "correct the package, then run `msup build "+e.Ref+"`")
 			}
 			return Package{}, false
 		}
