@@ -1,6 +1,7 @@
 package recordings
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -35,6 +36,8 @@ func path(t *testing.T, rel string) (found, failed bool) {
 func TestAbsenceIsSaidAndFailsInCI(t *testing.T) {
 	t.Setenv("MSUP_RECORDINGS", filepath.Join(t.TempDir(), "absent"))
 	t.Setenv("CI", "")
+	out = io.Discard
+	t.Cleanup(func() { out = os.Stderr })
 	list := filepath.Join(t.TempDir(), "not_run")
 	t.Setenv("MSUP_NOT_RUN", list)
 	if found, failed := path(t, "x"); found || failed {

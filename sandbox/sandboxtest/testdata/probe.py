@@ -278,6 +278,8 @@ def look() -> None:
         "/var",
         os.path.dirname(sys.prefix),
     ):
+        if base.startswith("/tmp/") and os.path.isdir(base) and os.stat(base).st_dev == os.stat("/tmp").st_dev:
+            continue  # a folder of the sandbox's own /tmp, made to bind something below it
         if not attempt(lambda b=base: open(os.path.join(b, "written"), "w").close()):
             writable.append(base)
     status = (
