@@ -159,10 +159,11 @@ func (s *Supervisor) Play(ctx context.Context, source Source, pace Pace) (n uint
 	return n, nil
 }
 
-// drain waits until what was played has been answered: a paced feed ends while events still wait for the strategies.
+// drain waits until what was played has been answered (a paced feed ends while events still wait), and starts who has not started yet.
 func (s *Supervisor) drain(ctx context.Context) {
 	for _, m := range s.Members {
-		if m.started && m.Instance.Settle(ctx) != nil {
+		s.run(m) // one that an earlier run brought to the end of the feed settles now what that run left open
+		if m.Instance.Settle(ctx) != nil {
 			return // interrupted: what waits is counted as dropped
 		}
 	}
