@@ -90,14 +90,18 @@ func (p *Instance) recoverCore() error {
 	return nil
 }
 
-// newestCheckpoint returns nil when there is none. Broken slots are told; the older slot or the whole log takes their place.
+// newestCheckpoint returns nil when none was ever saved. A broken slot is told and the older one takes its place; where both are broken the
+// instance does not start, and the evidence is kept (ST-4).
 func (p *Instance) newestCheckpoint() (*Checkpoint, error) {
 	valid, problems := p.cfg.Ledger.Checkpoints()
 	for _, err := range problems {
 		p.log.Error("a checkpoint slot cannot be used", "reason", ipc.ReasonCheckpointCorrupt, "err", err)
 	}
-	if len(valid) > 0 {
+	switch {
+	case len(valid) > 0:
 		return &valid[0], nil
+	case len(problems) > 0:
+		return nil, fmt.Errorf("%s: no checkpoint slot can be used: %w", ipc.ReasonCheckpointCorrupt, errors.Join(problems...))
 	}
 	return nil, nil
 }

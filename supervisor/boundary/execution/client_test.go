@@ -127,6 +127,16 @@ func offer(a ipc.Address) *ipc.Offer {
 	return &ipc.Offer{Address: a, Epoch: 1, Intent: &ipc.Intent{Body: &ipc.NoOpIntent{Reason: "r"}}}
 }
 
+// overrun reports whether the queue of an instance's handler was given up.
+func (c *Client) overrun(a ipc.Address) bool {
+	c.mu.Lock()
+	in := c.inboxes[a]
+	c.mu.Unlock()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return errors.Is(in.end, ErrOverrun)
+}
+
 // A handler that hangs holds up its own instance, nobody else's.
 // Proves: BC-I
 func TestHungHandlerHoldsUpOnlyItsInstance_BCI(t *testing.T) {
@@ -148,6 +158,12 @@ func TestHungHandlerHoldsUpOnlyItsInstance_BCI(t *testing.T) {
 	// What it cannot hold is given up, and said.
 	for i := range uint64(100) {
 		f.say(report(one, i+2))
+	}
+	for !c.overrun(one) { // before it may go on, all must have come: else it keeps up
+		if ctx.Err() != nil {
+			t.Fatal("the hung handler's queue never overran")
+		}
+		time.Sleep(time.Millisecond)
 	}
 	close(hung.gate)
 	if err := <-hung.lost; !errors.Is(err, ErrOverrun) {
