@@ -203,7 +203,7 @@ func (p *Instance) deliver(d delivery) error {
 	begin := time.Now()
 	p.watch.Reset(hard)
 	a, err := p.exchange(step, kind, d)
-	p.watch.Stop()
+	inTime := p.watch.Stop()
 	took := time.Since(begin)
 	if p.session == nil && p.state.Halted != "" {
 		return nil // halted while it ran: the delivery stays pending and is repeated after a resume
@@ -227,6 +227,12 @@ func (p *Instance) deliver(d delivery) error {
 		if err := p.classify(in, a, took, kind); err != nil {
 			return err
 		}
+	}
+	if !inTime && p.session != nil {
+		// The answer and the hard deadline crossed: the runner is being killed, and the next delivery must not be blamed for it.
+		p.killRunner()
+		p.late.Store(false)
+		p.restart = ipc.ReasonDeadlineHard
 	}
 	p.cfg.Observer.Answered(p.cfg.Address, in.Outcome, in.DurationNS)
 	if err := p.apply(in); err != nil {
