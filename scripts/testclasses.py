@@ -57,6 +57,8 @@ class Command:
     timeout_s: int
     cwd: Path = ROOT
     env: dict[str, str] = field(default_factory=dict[str, str])
+    # Tells, from all that was printed, that a failing exit code is a known fault of the tool and not a finding.
+    excused: Callable[[str], bool] = lambda output: False
 
 
 @dataclass(frozen=True)
@@ -115,12 +117,13 @@ def execute(command: Command, env: dict[str, str], write: Callable[[str], object
         raise
     write(output)
     lines = output.splitlines()
-    outcome = command.read(lines, child.returncode)
+    code = 0 if command.excused(output) else child.returncode
+    outcome = command.read(lines, code)
     if late:
         outcome.fail(f"{' '.join(command.argv[:4])} … was killed after {command.timeout_s} s")
-    elif child.returncode != 0 and outcome.failed == 0:
+    elif code != 0 and outcome.failed == 0:
         tail = "\n    ".join(lines[-15:])
-        outcome.fail(f"{' '.join(command.argv)} ended with {child.returncode}:\n    {tail}")
+        outcome.fail(f"{' '.join(command.argv)} ended with {code}:\n    {tail}")
     return outcome
 
 
@@ -314,6 +317,13 @@ def setup_parts() -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in (ROOT / "scripts" / "setup.d").glob("*.sh"))
 
 
+def fuzz_deadline_only(output: str) -> bool:
+    """Go before 1.27 may report the end of -fuzztime as a failure (golang/go#75804): the coordinator sees its own
+    deadline before its workers' context carries it. A real finding always names the input that it wrote."""
+    ended = re.search(r"^--- FAIL: Fuzz\w+ \([\d.]+s\)\n +context deadline exceeded\nFAIL$", output, re.MULTILINE)
+    return ended is not None and "now fuzzing with" in output and "Failing input written to" not in output
+
+
 def fuzz_class(packages: list[str], seconds: int | None) -> Class:
     """Every fuzz target of the tree, one after the other: go test fuzzes one target at a time."""
     targets: list[tuple[str, str]] = []
@@ -326,6 +336,7 @@ def fuzz_class(packages: list[str], seconds: int | None) -> Class:
             ["go", "test", "-run=^$", f"-fuzz=^{name}$", f"-fuzztime={each}s", "-parallel=2", package],
             read_plain,
             each + 240,
+            excused=fuzz_deadline_only,
         )
         for package, name in targets
     ]

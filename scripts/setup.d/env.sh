@@ -13,5 +13,8 @@ write_env() {
 		echo ':"$PATH"'
 		printf 'export VIRTUAL_ENV=%q\n' "$root/.venv"
 		echo 'export GOTOOLCHAIN=local'
+		if [ -n "$wasm_rust" ]; then
+			printf 'export MSUP_WASM_RUST=%q\n' "$wasm_rust"
+		fi
 	} >build/env.sh
 }

@@ -1,5 +1,5 @@
-# Rust: the machine's own where it is new enough, else Debian trixie's in msup's cache. Sourced by
-# scripts/setup.
+# Rust, with the target for Wasm: the machine's own where it is new enough, else Debian trixie's in msup's
+# cache. Sourced by scripts/setup.
 #
 # Why trixie's: rustup's installer is a download without a signature that a script could check, while
 # Debian's archive key, which every Debian 12 machine holds, signs trixie's packages as well. They are
@@ -14,6 +14,7 @@ setup_rust() {
 	if [ -n "$have" ] && at_least "$have" "$rust_oldest" && at_least "$(cd / && rust_release rustc)" "$rust_oldest"; then
 		say "Rust $have: the machine's own"
 		rust_components
+		setup_wasm "$own"
 		return
 	fi
 	if rust_works "$own"; then
@@ -22,6 +23,39 @@ setup_rust() {
 		install_rust "$own" "${have:-none}"
 	fi
 	path_dirs+=("$own/bin")
+	say "$wasm_target: that Rust has it"
+}
+
+# setup_wasm OWN: sees that strategies in Rust can be compiled to Wasm where the machine's own Rust is new
+# enough. Through rustup, where it can download; otherwise with Debian's Rust in the cache, which has the
+# target and is used for nothing else: host code stays with the machine's compiler. scripts/wasm-cargo picks.
+setup_wasm() {
+	local own=$1
+	if wasm_works rustc; then
+		say "$wasm_target: the machine's Rust has it"
+		return
+	fi
+	if ! wasm_works "$own/bin/rustc" && command -v rustup >/dev/null; then
+		say "$wasm_target: adding it through rustup"
+		# A network that swallows packets would hold rustup up for ever.
+		if timeout 300 rustup target add "$wasm_target" >build/rustup.log 2>&1 && wasm_works rustc; then
+			return
+		fi
+		say "$wasm_target: rustup could not add it ($(tail -n 1 build/rustup.log)); all it said is in build/rustup.log"
+	fi
+	if rust_works "$own"; then
+		say "$wasm_target: with Rust $(rust_release "$own/bin/cargo") from $own"
+	else
+		install_rust "$own" "none for $wasm_target"
+	fi
+	wasm_rust=$own
+}
+
+# wasm_works RUSTC: whether that compiler finds the target's standard library.
+wasm_works() {
+	local libdir
+	libdir=$(cd / && "$1" --print target-libdir --target "$wasm_target" 2>/dev/null) || return 1
+	[ -n "$(find "$libdir" -maxdepth 1 -name 'libstd-*.rlib' -print -quit 2>/dev/null)" ]
 }
 
 # rust_components sees that the linters are there; rustup adds them, other installations must have them.
@@ -38,10 +72,10 @@ rust_components() {
 		"rustup component add clippy rustfmt (or the packages rust-clippy and rustfmt of your distribution)"
 }
 
-# The compiler, its standard library and linters, and the shared libraries they load. gcc, which links,
-# and libc's headers are the machine's own.
+# The compiler, its standard libraries and linters, the linker for Wasm, and the shared libraries they load.
+# gcc, which links the machine's own code, and libc's headers are the machine's own.
 rust_packages=(
-	cargo rustc rust-clippy rustfmt libstd-rust-$rust_version libstd-rust-dev libllvm19
+	cargo rustc rust-clippy rustfmt libstd-rust-$rust_version libstd-rust-dev libstd-rust-dev-wasm32 lld-19 libllvm19
 	libc6 libgcc-s1 libstdc++6 zlib1g libzstd1 libz3-4 libxml2 liblzma5 libffi8 libedit2 libtinfo6 libbsd0 libmd0
 	libcurl4t64 libssl3t64 libgit2-1.9 libssh2-1t64 libsqlite3-0 libnghttp2-14 libnghttp3-9 libpsl5t64
 	libidn2-0 libunistring5 librtmp1 libgnutls30t64 libnettle8t64 libhogweed6t64 libgmp10 libp11-kit0 libtasn1-6
@@ -51,7 +85,8 @@ rust_packages=(
 
 rust_works() {
 	[ -n "$(rust_release "$1/bin/cargo")" ] && [ -n "$(rust_release "$1/bin/rustc")" ] &&
-		"$1/bin/clippy-driver" --version >/dev/null 2>&1 && "$1/bin/rustfmt" --version >/dev/null 2>&1
+		"$1/bin/clippy-driver" --version >/dev/null 2>&1 && "$1/bin/rustfmt" --version >/dev/null 2>&1 &&
+		wasm_works "$1/bin/rustc" && "$1/bin/rust-lld" -flavor wasm --version >/dev/null 2>&1
 }
 
 install_rust() {
@@ -59,7 +94,7 @@ install_rust() {
 	local elsewhere="install Rust $rust_oldest or newer with clippy and rustfmt (https://rustup.rs) and put it on PATH"
 	command -v apt-get >/dev/null && command -v dpkg >/dev/null && [ -r "$keys" ] ||
 		fail "the machine has Rust $2, $rust_oldest or newer is needed, and only Debian's can be fetched here" "$elsewhere"
-	say "Rust: the machine has $2, $rust_oldest or newer is needed; fetching Debian $rust_suite's $rust_version (130 MB, 520 MB unpacked)"
+	say "Rust: the machine has $2, $rust_oldest or newer is needed; fetching Debian $rust_suite's $rust_version (220 MB, 700 MB unpacked)"
 	part=$(mktemp -d "$toolchains/rust.partial.XXXXXX")
 	# shellcheck disable=SC2064
 	trap "rm -rf '$part'" EXIT
@@ -96,6 +131,8 @@ install_rust() {
 		dpkg -x "$deb" "$part/tree"
 	done
 	rm -rf "$part/apt"
+	# The same package brings two other Wasm targets, 200 MB that nothing here compiles for.
+	find "$part/tree/usr/lib/rustlib" -maxdepth 1 -name 'wasm32-*' ! -name "$wasm_target" -exec rm -rf {} +
 	# The wrappers hold absolute paths: they are written for the place where the tree will stand.
 	wrap_rust "$part/tree" "$own"
 	rm -rf "$own"
@@ -111,21 +148,22 @@ install_rust() {
 # wrappers because a program started this way takes the loader's folder for its own, and cargo-clippy
 # looks for clippy-driver there; for the same reason cargo must be told its own name.
 wrap_rust() {
-	local tree=$1 place=$2 name extra
+	local tree=$1 place=$2 name program extra
 	mkdir -p "$tree/bin"
 	cp -L "$tree/usr/lib/$triplet/$loader" "$tree/bin/ld.so"
-	for name in cargo rustc rustdoc rustfmt clippy-driver cargo-clippy cargo-fmt; do
-		extra=""
-		if [ "$name" = rustc ]; then
-			extra="--sysroot $(printf %q "$place/usr") "
-		fi
+	for name in cargo rustc rustdoc rustfmt clippy-driver cargo-clippy cargo-fmt rust-lld; do
+		extra="" program=$place/usr/bin/$name
+		case "$name" in
+		rustc) extra="--sysroot $(printf %q "$place/usr") " ;;
+		rust-lld) program=$place/usr/lib/llvm-19/bin/lld ;;
+		esac
 		{
 			echo '#!/bin/sh'
 			if [ "$name" = cargo ]; then
 				printf 'export CARGO=%q\n' "$place/bin/cargo"
 			fi
 			printf 'exec %q --library-path %q --argv0 %q %q %s"$@"\n' "$place/bin/ld.so" "$place/usr/lib/$triplet" \
-				"$place/bin/$name" "$place/usr/bin/$name" "$extra"
+				"$place/bin/$name" "$program" "$extra"
 		} >"$tree/bin/$name"
 		chmod 755 "$tree/bin/$name"
 	done

@@ -18,3 +18,6 @@ go_sha256_arm64=02b36b6787b3ac767668f630e2998df45a3b1f9ffee08d1bf3ef6487cd658d99
 # Rust comes from Debian 13 (trixie): signed packages, version fixed for the life of that release.
 rust_suite=trixie
 rust_version=1.85
+
+# What strategies in Rust are compiled to for the Wasm runner.
+wasm_target=wasm32-wasip1

@@ -153,3 +153,40 @@ def test_missing_recordings_fail_only_in_ci(
 def test_recordings_are_found_by_name_or_beside(tmp_path: Path) -> None:
     assert runtests.recordings({"MSUP_RECORDINGS": str(tmp_path)}) == tmp_path.resolve()
     assert runtests.recordings({"MSUP_RECORDINGS": str(tmp_path / "absent")}) is None
+
+
+FUZZ_ENDED = """\
+fuzz: elapsed: 1s, gathering baseline coverage: 307/307 completed, now fuzzing with 2 workers
+fuzz: elapsed: 9s, execs: 74382 (0/sec), new interesting: 10 (total: 317)
+--- FAIL: FuzzFrame (9.03s)
+    context deadline exceeded
+FAIL
+exit status 1
+FAIL\tgithub.com/msup/msup/ipc\t9.032s
+"""
+
+
+def test_the_end_of_fuzzing_is_no_finding() -> None:
+    assert testclasses.fuzz_deadline_only(FUZZ_ENDED)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        FUZZ_ENDED.replace("FAIL\nexit", "    Failing input written to testdata/fuzz/FuzzFrame/1\nFAIL\nexit"),
+        FUZZ_ENDED + "    Failing input written to testdata/fuzz/FuzzFrame/1\n",
+        FUZZ_ENDED.replace("    context deadline exceeded\n", "    panic: index out of range\n"),
+        FUZZ_ENDED.replace(", now fuzzing with 2 workers", ""),
+    ],
+)
+def test_a_finding_of_fuzzing_is_never_excused(output: str) -> None:
+    assert not testclasses.fuzz_deadline_only(output)
+
+
+def test_an_excused_command_passes(tmp_path: Path) -> None:
+    script = tmp_path / "fails.sh"
+    script.write_text("echo known fault; exit 1\n")
+    command = Command(["bash", str(script)], testclasses.read_plain, 10, excused=lambda output: "known fault" in output)
+    assert testclasses.execute(command, dict(os.environ), lambda text: None).passed == 1
+    unexcused = Command(["bash", str(script)], testclasses.read_plain, 10)
+    assert testclasses.execute(unexcused, dict(os.environ), lambda text: None).failed == 1
