@@ -131,6 +131,57 @@ func TestV2GroupCarriesEveryLimit(t *testing.T) {
 	}
 }
 
+// Proves: NN-4, SB-2
+func TestShallowGroupsLieBesideTheirLane(t *testing.T) {
+	l, err := Detect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := t.TempDir()
+	cpuDir, memoryDir := filepath.Join(base, "cpu"), filepath.Join(base, "memory")
+	l.V1, l.V2, l.Unified, l.self = map[string]string{cpu: cpuDir, cpuacct: cpuDir, memory: memoryDir}, nil, "", map[string]string{}
+	files := map[string]string{"cpu.shares": "1024", "cpu.cfs_period_us": "", "cpu.cfs_quota_us": "", "memory.limit_in_bytes": ""}
+	m := &Manager{layout: l, parent: "msup", shallow: true,
+		mkdir: func(p string) error {
+			if err := os.MkdirAll(p, 0o755); err != nil {
+				return err
+			}
+			for name, text := range files {
+				if err := os.WriteFile(filepath.Join(p, name), []byte(text), 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, rmdir: os.RemoveAll}
+	if err := m.probe(); err != nil {
+		t.Fatal(err)
+	}
+	shares := func(path ...string) string {
+		text, err := os.ReadFile(filepath.Join(append(path, "cpu.shares")...))
+		if err != nil {
+			t.Error(err)
+		}
+		return string(text)
+	}
+	for _, lane := range []ipc.Lane{ipc.LaneLL, ipc.LaneCompute} {
+		if _, err := m.Create(lane, "r-"+lane.String(), sandbox.DefaultLimits()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := shares(cpuDir, "msup-r-ll"); got != "1024" {
+		t.Errorf("a low-latency group has %s shares", got)
+	}
+	if shares(cpuDir, "msup-compute", "r-compute") != "1024" || shares(cpuDir, "msup-compute") != "10" {
+		t.Error("the compute lane is not a hundredth of a low-latency group")
+	}
+	if _, err := os.Stat(filepath.Join(memoryDir, "msup", "ll", "r-ll")); err != nil {
+		t.Errorf("where the scheduler does not walk, a lane is a folder: %v", err)
+	}
+	if got := m.Open(ipc.LaneLL, "r-ll").Paths(); len(got) != 2 {
+		t.Errorf("a dead supervisor's group is found in %v", got)
+	}
+}
+
 // Proves: SB-2
 func TestUnprivilegedHostNamesItsMissingWalls(t *testing.T) {
 	m := imitateV2(t)

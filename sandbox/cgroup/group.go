@@ -53,9 +53,8 @@ func (m *Manager) Create(lane ipc.Lane, id string, limits sandbox.Limits) (*Grou
 func (m *Manager) createIn(h hierarchy, lane ipc.Lane, id string) (string, error) {
 	var err error
 	for range 10 {
-		var lanes map[ipc.Lane]string
-		if lanes, err = m.lanes(h); err == nil {
-			dir := filepath.Join(lanes[lane], id)
+		if err = m.lanes(h); err == nil {
+			dir := m.leaf(h, lane, id)
 			if err = m.mkdir(dir); err == nil {
 				return dir, nil
 			}
@@ -128,7 +127,7 @@ func optional(err error) error {
 func (m *Manager) Open(lane ipc.Lane, id string) *Group {
 	g := &Group{manager: m, dirs: map[string]string{}}
 	for _, h := range m.hierarchies {
-		dir := filepath.Join(h.base, m.parent, lane.String(), filepath.Base(id))
+		dir := m.leaf(h, lane, filepath.Base(id))
 		if _, err := os.Stat(dir); err == nil {
 			g.add(h, dir)
 		}

@@ -174,7 +174,7 @@ func (s *Sandbox) reapGroups(ctx context.Context, rec *record, id string, did *s
 	m := s.cgroups
 	if rec.CgroupParent != m.Parent() {
 		var err error
-		if m, err = cgroup.New(cgroup.Config{Parent: rec.CgroupParent}); err != nil {
+		if m, err = cgroup.New(cgroup.Config{Parent: rec.CgroupParent, Shallow: true}); err != nil {
 			return err
 		}
 	}

@@ -132,9 +132,11 @@ func (r *runner) supervise() {
 	errs := []error{waitErr, r.group.Kill(ctx)}
 	usage, err := r.group.Usage() // before the group is removed: the out-of-memory counter is in it
 	errs = append(errs, err)
-	if state != nil && usage.CPU < 0 {
-		usage.CPU = state.UserTime() + state.SystemTime()
-		if ru, ok := state.SysUsage().(*syscall.Rusage); ok {
+	if state != nil {
+		if usage.CPU < 0 {
+			usage.CPU = state.UserTime() + state.SystemTime()
+		}
+		if ru, ok := state.SysUsage().(*syscall.Rusage); ok && usage.MemoryPeakBytes < 0 {
 			usage.MemoryPeakBytes = ru.Maxrss << 10
 		}
 	}
@@ -204,26 +206,43 @@ func (r *runner) Usage() (sandbox.Usage, error) {
 	if err != nil || (u.CPU >= 0 && u.MemoryBytes >= 0) {
 		return u, err
 	}
-	// No control group: the process itself, which cannot have children, tells two of them.
-	fields, err := statFields(r.proc.Pid)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH) {
-		return u, nil // it has just ended
-	}
-	if err != nil {
-		return u, err
-	}
-	const ticksPerSecond = 100 // USER_HZ, fixed in the kernel's interface
-	var n [3]int64
-	for i, f := range []int{11, 12, 21} { // utime, stime, rss in pages
-		if n[i], err = strconv.ParseInt(fields[f], 10, 64); err != nil {
-			return u, fmt.Errorf("read usage of process %d: %w", r.proc.Pid, err)
+	// What no control group counts, the process itself tells: it cannot have children. It may have just ended.
+	if u.CPU < 0 {
+		if u.CPU, err = cpuTime(r.proc.Pid); err != nil && !errors.Is(err, unix.ESRCH) {
+			return u, err
 		}
 	}
-	if u.CPU < 0 {
-		u.CPU = time.Duration(n[0]+n[1]) * time.Second / ticksPerSecond
-	}
 	if u.MemoryBytes < 0 {
-		u.MemoryBytes = n[2] * int64(os.Getpagesize())
+		if u.MemoryBytes, err = residentBytes(r.proc.Pid); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+			return u, err
+		}
 	}
 	return u, nil
+}
+
+// cpuTime reads the processor time of a process with all its threads, those that ended too. Its id is not recycled before Wait.
+func cpuTime(pid int) (time.Duration, error) {
+	const perProcess = 2 // CPUCLOCK_SCHED: the clock of the whole process, in ns
+	var t unix.Timespec
+	if err := unix.ClockGettime(int32(^pid<<3|perProcess), &t); err != nil {
+		if errors.Is(err, unix.EINVAL) { // how the kernel says that there is no such process
+			err = unix.ESRCH
+		}
+		return -1, fmt.Errorf("read the processor time of process %d: %w", pid, err)
+	}
+	return time.Duration(t.Nano()), nil
+}
+
+// residentBytes reads how much memory a process holds.
+func residentBytes(pid int) (int64, error) {
+	fields, err := statFields(pid)
+	if err != nil {
+		return -1, err
+	}
+	const rss = 21 // in pages
+	pages, err := strconv.ParseInt(fields[rss], 10, 64)
+	if err != nil {
+		return -1, fmt.Errorf("read the memory of process %d: %w", pid, err)
+	}
+	return pages * int64(os.Getpagesize()), nil
 }

@@ -74,7 +74,7 @@ func New(cfg Config) (*Sandbox, error) {
 			Remedy: "choose a writable runtime directory"}
 	}
 	var err error
-	if s.cgroups, err = cgroup.New(cgroup.Config{Parent: cfg.CgroupParent}); err != nil {
+	if s.cgroups, err = cgroup.New(cgroup.Config{Parent: cfg.CgroupParent, Shallow: true}); err != nil {
 		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "look for control groups", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
