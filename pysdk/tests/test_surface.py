@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import msup
 import msup.boundary
+import msup.boundary.testing
 import msup.testing
 
 SURFACE = Path(__file__).parent / "surface.txt"
@@ -50,7 +51,7 @@ def _class(name: str, found: Any) -> list[str]:
 def surface() -> str:
     """The whole public surface as text."""
     lines: list[str] = []
-    modules: list[ModuleType] = [msup, msup.boundary, msup.testing]
+    modules: list[ModuleType] = [msup, msup.boundary, msup.boundary.testing, msup.testing]
     for module in modules:
         lines.append(f"# {module.__name__}")
         for name in sorted(module.__all__):
@@ -77,7 +78,7 @@ def test_the_public_surface_is_frozen() -> None:
 
 
 def test_all_is_complete_and_true() -> None:
-    modules: list[ModuleType] = [msup, msup.boundary, msup.testing]
+    modules: list[ModuleType] = [msup, msup.boundary, msup.boundary.testing, msup.testing]
     for module in modules:
         assert len(set(module.__all__)) == len(module.__all__)
         assert all(hasattr(module, name) for name in module.__all__)

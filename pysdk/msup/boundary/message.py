@@ -1,7 +1,6 @@
-"""The boundary between M and its neighbours H, I, J and E: message types and codec (PROTOCOL.md section 5).
+"""The messages of the boundary and their codec (PROTOCOL.md section 5).
 
-For peers written in Python: connect a unix stream socket, wrap it in a ``FrameConnection``, read with ``decode``, write
-with ``encode``. ``seq`` is chosen by the asker and repeated in the answer; many questions may be open.
+``seq`` is chosen by the asker and repeated in the answer; many questions may be open.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from msup.event import (
     Shutdown,
     Timer,
 )
-from msup.frame import FrameConnection
 from msup.intent import Intent, Status
 from msup.message import Address
 from msup.wire import U32, U64, Bin16, Bin32, Id, Nanos, Tag, Wire
@@ -32,7 +30,6 @@ __all__ = [
     "ApprovalRequest",
     "BoundaryHello",
     "Cursor",
-    "FrameConnection",
     "FromM",
     "FromPeer",
     "LastStep",
@@ -222,6 +219,11 @@ _MADE_BY_M = (
 def decode_from_m(payload: bytes | bytearray | memoryview) -> FromM:
     """Decode what M sent; whatever breaks a rule, a message that M may not send too, is a ``ProtocolError``."""
     return _from_m.decode(payload)
+
+
+def check_peer_message(payload: bytes) -> None:
+    """Whether M would take a message that was encoded here: types, lengths, ranges. A tenth of a whole decoding."""
+    _from_peer.decode_typed(payload)
 
 
 def decode_from_peer(payload: bytes | bytearray | memoryview) -> FromPeer:
