@@ -137,6 +137,9 @@ const (
 
 	// Starts, stops and feeds.
 	ReasonLeaseHeld         ReasonCode = "LEASE_HELD"
+	ReasonLeaseHung         ReasonCode = "LEASE_HUNG"
+	ReasonLeaseLost         ReasonCode = "LEASE_LOST"
+	ReasonLeaseUnusable     ReasonCode = "LEASE_UNUSABLE"
 	ReasonSecondOwner       ReasonCode = "SECOND_OWNER"
 	ReasonShutdownRequested ReasonCode = "SHUTDOWN_REQUESTED"
 	ReasonFeedEnded         ReasonCode = "FEED_ENDED"
@@ -148,6 +151,12 @@ const (
 	ReasonSandboxPIDs        ReasonCode = "SANDBOX_PIDS"
 	ReasonSandboxDisk        ReasonCode = "SANDBOX_DISK"
 	ReasonSandboxSpecInvalid ReasonCode = "SANDBOX_SPEC_INVALID"
+
+	// The Wasm runner.
+	ReasonWasmInvalid       ReasonCode = "WASM_INVALID"
+	ReasonWasmCompileFailed ReasonCode = "WASM_COMPILE_FAILED"
+	ReasonWasmTrap          ReasonCode = "WASM_TRAP"
+	ReasonWasmReturnInvalid ReasonCode = "WASM_RETURN_INVALID"
 
 	// What I says.
 	ReasonEpochUnknown   ReasonCode = "EPOCH_UNKNOWN"

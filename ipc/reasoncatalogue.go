@@ -387,8 +387,20 @@ var catalogue = []Reason{
 		"Handle compute_unavailable in the strategy; see msup inspect for the compute runner's state.",
 	},
 	{
-		ReasonLeaseHeld, ReasonRefuse, "Another running process holds the lease of this instance.",
-		"msup inspect shows its pid. Stop it; if it hangs, kill it.",
+		ReasonLeaseHeld, ReasonRefuse, "Another running process holds the lease of this instance, or its state directory.",
+		"msup lease list shows who it is. Stop it; or run this one as another bot, under --bot.",
+	},
+	{
+		ReasonLeaseHung, ReasonRefuse, "The process that holds the lease of this instance runs, but has been silent for longer than the ttl.",
+		"Look at that process, which msup lease show names: it may be stopped or starved. Start with --takeover to have it killed and replaced.",
+	},
+	{
+		ReasonLeaseLost, ReasonHalt, "The supervisor lost the lease of this instance, or could not renew it, and stopped the runner before another may start.",
+		"Find what removed, replaced or filled up the lease directory, or who took over (msup lease show), then start the instance again.",
+	},
+	{
+		ReasonLeaseUnusable, ReasonRefuse, "The directory or the file of the lease cannot be used, so nobody could be kept from starting the instance twice.",
+		"The message names the path and what is wrong with it; mend it, or name another directory with --lease-dir, the same one for all starts on this host.",
 	},
 	{
 		ReasonSecondOwner, ReasonRefuse, "The execution side knows another owner of this instance under the same epoch.",
@@ -429,6 +441,22 @@ var catalogue = []Reason{
 	{
 		ReasonSandboxSpecInvalid, ReasonRefuse, "What was to be started is described wrongly: a path, a limit or an environment entry makes no sense.",
 		"The message names the field; correct it in strategy.toml or in the deployment.",
+	},
+	{
+		ReasonWasmInvalid, ReasonRefuse, "The Wasm module is broken, too large, asks for what does not exist here, or lacks what msup calls.",
+		"The message names section, byte and cause; usually the crate msup is of another version, or the build was not for wasm32-wasip1.",
+	},
+	{
+		ReasonWasmCompileFailed, ReasonRefuse, "The Wasm module could not be compiled within the time and memory that compiling may take.",
+		"Read the last line of the message; a module that is valid but huge needs a smaller build (strip, opt-level) or a higher ceiling.",
+	},
+	{
+		ReasonWasmTrap, ReasonDegrade, "The strategy's Wasm code trapped: a panic, an access outside its memory, or a stack that is too deep.",
+		"Read the panic message and the trace in msup logs and fix the strategy; its memory is discarded, so it starts again from its checkpoint.",
+	},
+	{
+		ReasonWasmReturnInvalid, ReasonDegrade, "The strategy's Wasm module returned an address, a length or frames that cannot be true.",
+		"Use the crate msup unchanged; with a guest of your own, follow the guest ABI: whole frames inside the memory, valid until the next call.",
 	},
 	{
 		ReasonEpochUnknown, ReasonRefuse, "I was addressed under an epoch that no hello has announced to it.",

@@ -8,6 +8,8 @@ import (
 	"github.com/msup/msup/ipc"
 )
 
+const selectLeases = "SELECT id, pid, start_time, boot_id, nonce, wall_ns, crc FROM leases WHERE id BETWEEN ? AND ? ORDER BY id"
+
 func (l *Lease) sum(id int64) uint32 {
 	return sumOf(id, int64(l.PID), l.StartTime, l.BootID, l.Nonce[:], int64(l.WallTS))
 }
@@ -15,14 +17,21 @@ func (l *Lease) sum(id int64) uint32 {
 // NextEpoch starts a new epoch: every start of an instance does, before it goes live (LS-3). It is durable in the ledger and in
 // the mark when this returns; batches of lower epochs are refused from then on. It also ends a voided state: what the
 // former owner had queued is barred.
-func (in *Instance) NextEpoch(owner LeaseRow) (ipc.Epoch, error) {
+func (in *Instance) NextEpoch(owner LeaseRow) (ipc.Epoch, error) { return in.NextEpochAbove(0, owner) }
+
+// NextEpochAbove is NextEpoch where the ledger is not the only one who counts: the new epoch is also higher than the given one, which
+// the lease of this host knows from another state directory of the same instance.
+func (in *Instance) NextEpochAbove(above ipc.Epoch, owner LeaseRow) (ipc.Epoch, error) {
 	st := in.st
+	if above >= maxRowNo {
+		return 0, fmt.Errorf("%s: an epoch above %d: %w", st.place(), above, ErrTooLarge)
+	}
 	if owner.WallTS == 0 {
 		owner.WallTS = ipc.Nanos(time.Now().UnixNano())
 	}
 	var l Lease
 	err := in.db.writer.call(&op{st: st, apply: func(g *group, p *pending) error {
-		l = Lease{Epoch: p.epoch + 1, LeaseRow: owner}
+		l = Lease{Epoch: max(p.epoch, above) + 1, LeaseRow: owner}
 		id := rowID(st.id, uint64(l.Epoch))
 		if err := g.c.exec("INSERT INTO leases (id, pid, start_time, boot_id, nonce, wall_ns, crc) VALUES (?, ?, ?, ?, ?, ?, ?)",
 			id, int64(l.PID), int64(l.StartTime), l.BootID, l.Nonce[:], int64(l.WallTS), int64(l.sum(id))); err != nil {
@@ -56,7 +65,7 @@ func (in *Instance) Leases() ([]Lease, error) {
 		l, err := decodeLease(v)
 		out = append(out, l)
 		return err
-	}, 7, "SELECT id, pid, start_time, boot_id, nonce, wall_ns, crc FROM leases WHERE id BETWEEN ? AND ? ORDER BY id",
+	}, 7, selectLeases,
 		rowID(in.st.id, 0), rowID(in.st.id, maxRowNo))
 	return out, diskError(c.path, "reading the leases of "+in.st.place(), err)
 }
