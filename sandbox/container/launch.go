@@ -1,0 +1,460 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
+	"github.com/msup/msup/sandbox"
+	"golang.org/x/sys/unix"
+)
+
+// runtimeName is containerd's shim for runc.
+const runtimeName = "io.containerd.runc.v2"
+
+// The labels of msup's containers.
+const (
+	labelRuntimeDir = "msup.runtime-dir"
+	labelAddress    = "msup.address"
+)
+
+// initThreads is what runc's init may need; the runner's own ceiling is set in the moment before its exec.
+const initThreads = 32
+
+// Start starts a runner: the one that was prepared for exactly this spec, or a new one.
+func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner, error) {
+	spec, err := checked(spec)
+	if err != nil {
+		return nil, err
+	}
+	s.reapLeftovers()
+	r := s.take(spec)
+	if r == nil {
+		if r, err = s.create(ctx, spec); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.begin(ctx); err != nil {
+		return nil, err
+	}
+	if s.cfg.Prepare {
+		s.prepareNext(r)
+	}
+	return r, nil
+}
+
+func checked(spec sandbox.Spec) (sandbox.Spec, error) {
+	spec.Limits = spec.Limits.OrDefault()
+	err := spec.Validate()
+	if err == nil && strings.HasPrefix(spec.Argv[0], sandbox.ProgramPrefix) {
+		err = fmt.Errorf("argv[0] %q: a container runs programs of its own files only", spec.Argv[0])
+	}
+	if err != nil {
+		return spec, &sandbox.Error{Reason: sandbox.ReasonSpec, Op: "start " + spec.Address.String(), Err: err}
+	}
+	return spec, nil
+}
+
+// create makes everything but the start: the container waits at its last step, the exec.
+func (s *Sandbox) create(ctx context.Context, spec sandbox.Spec) (*runner, error) {
+	r, err := s.createOnce(ctx, spec)
+	if err != nil && s.cfg.Shim == ShimShared && ctx.Err() == nil && lostShim(err) {
+		r, err = s.createOnce(ctx, spec)
+	}
+	return r, err
+}
+
+// createOnce removes what was made when a later step fails.
+func (s *Sandbox) createOnce(ctx context.Context, spec sandbox.Spec) (_ *runner, err error) {
+	op := "start " + spec.Address.String()
+	r := &runner{box: s, spec: spec, done: make(chan struct{}), gone: make(chan struct{}), connReady: make(chan struct{})}
+	r.logs.Store(sandbox.NewLogLimiter(spec.Limits, spec.Log))
+	defer func() {
+		if err == nil {
+			return
+		}
+		err = s.engine.failed(op, err)
+		if r.record != nil {
+			err = errors.Join(err, r.remove(context.WithoutCancel(ctx)))
+		}
+	}()
+	if err := s.admit(nil); err != nil {
+		return nil, err
+	}
+	if r.id, err = newID(); err != nil {
+		return nil, err
+	}
+	data := recordData{ID: r.id, Address: spec.Address.String(), CgroupParent: s.cgroups.Parent(), Supervisor: os.Getpid()}
+	if r.record, err = newRecord(s.cfg.RuntimeDir, data); err != nil {
+		return nil, err
+	}
+	if r.ids, err = lockRange(s.cfg.UIDLockFile); err != nil {
+		return nil, err
+	}
+	atFirst := spec.Limits
+	atFirst.PIDs = max(atFirst.PIDs, initThreads)
+	if r.group, err = s.cgroups.Create(spec.Lane, r.id, atFirst); err != nil {
+		return nil, err
+	}
+	path, err := cgroupsPath(r.group, s.points, s.cgroups.Parent(), spec.Lane, r.id)
+	if err != nil {
+		return nil, err
+	}
+	private, err := r.folders()
+	if err != nil {
+		return nil, err
+	}
+	all, err := places(spec, r.socketDir)
+	if err != nil {
+		return nil, err
+	}
+	root, mounts, err := s.image.root(s.workDir(r.id), all)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.handOver(); err != nil {
+		return nil, err
+	}
+	if r.latch, err = newLatch(private, r.beforeExec); err != nil {
+		return nil, err
+	}
+	if r.fds, err = newFIFOs(private); err != nil {
+		return nil, err
+	}
+	if err := r.make(ctx, root, mounts, all, path); err != nil {
+		return nil, r.explainFailure(err)
+	}
+	if err := s.admit(r); err != nil {
+		r.killed.Store(true)
+		return nil, err
+	}
+	if spec.NeedSocket {
+		go r.accept()
+	}
+	go r.supervise()
+	return r, nil
+}
+
+// admit refuses what a closed sandbox is asked for, and takes a made runner into the books.
+func (s *Sandbox) admit(r *runner) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "start a runner", Err: errors.New("the sandbox is closed")}
+	}
+	if r != nil {
+		s.runners[r] = struct{}{}
+	}
+	return nil
+}
+
+// folders makes the runner's own folder, the closed one in it, and the socket's. It returns the closed one.
+func (r *runner) folders() (string, error) {
+	work := r.box.workDir(r.id)
+	private := filepath.Join(work, "private")
+	err := os.Mkdir(work, 0o711)
+	if err == nil {
+		err = os.Chmod(work, 0o711) // whatever the umask is: the root in it is entered as a foreign user id
+	}
+	if err == nil {
+		err = os.Mkdir(private, 0o700)
+	}
+	if err != nil {
+		return "", fmt.Errorf("make the runner's folder: %w", err)
+	}
+	if r.spec.NeedSocket {
+		dir := filepath.Join(r.box.cfg.RuntimeDir, r.id)
+		if r.listener, err = listen(dir, r.uid()); err != nil {
+			return "", err
+		}
+		r.socketDir = dir
+	}
+	return private, nil
+}
+
+// make asks containerd for container and task, and takes hold of the task's process.
+func (r *runner) make(ctx context.Context, root string, mounts []mount.Mount, all []place, cgroupsPath string) error {
+	ctx, cancel := r.box.engine.bound(ctx)
+	defer cancel()
+	c := r.box.engine.client
+	opts := &options.Options{BinaryName: r.box.engine.cfg.RuncBinary, NoNewKeyring: true}
+	if k := r.box.engine.keeper; k != nil {
+		opts.BinaryName, opts.Root = k.cfg.RuncBinary, filepath.Join(k.cfg.RuntimeDir, "runc")
+	}
+	r.shim = r.box.joinShim(r.spec.Lane)
+	defer func() { r.box.joined(r.spec.Lane, r.inShim) }()
+	var err error
+	r.container, err = c.NewContainer(ctx, r.id,
+		client.WithSpec(r.specification(root, all, cgroupsPath)), client.WithRuntime(runtimeName, opts),
+		client.WithContainerLabels(map[string]string{labelRuntimeDir: r.box.cfg.RuntimeDir, labelAddress: labelText(r.spec.Address.String())}))
+	if err != nil {
+		return fmt.Errorf("make container %s: %w", r.id, err)
+	}
+	task, err := r.container.NewTask(ctx, r.fds.creator, client.WithRootFS(mounts))
+	if err != nil {
+		return fmt.Errorf("make task %s: %w", r.id, err)
+	}
+	r.task, r.pid, r.inShim = task, int(task.Pid()), true
+	r.latch.leader.Store(int32(r.pid))
+	if err := r.hold(); err != nil {
+		return err
+	}
+	// On a hybrid host runc leaves out the unified hierarchy, whose cgroup.kill and counters serve us. And a process that
+	// is in this group cannot be a foreign one that was given the number of a dead init.
+	return r.group.Add(r.pid)
+}
+
+// labelText bounds what becomes a label: containerd takes 4096 bytes of key and value.
+func labelText(s string) string { return printable(s) }
+
+// beforeExec runs while the kernel holds runc's init in its exec: from here on the strategy's own ceilings hold.
+func (r *runner) beforeExec(pid int) error {
+	l := r.spec.Limits
+	set := func(resource int, value uint64) error {
+		return unix.Prlimit(pid, resource, &unix.Rlimit{Cur: value, Max: value}, nil)
+	}
+	errs := []error{set(unix.RLIMIT_NOFILE, l.OpenFiles), r.group.SetPIDs(l.PIDs)}
+	// Where no control group limits them, the older walls stand in.
+	if !r.box.cgroups.HasMemory() {
+		errs = append(errs, set(unix.RLIMIT_AS, uint64(l.MemoryBytes)))
+	}
+	if !r.box.cgroups.HasPIDs() {
+		errs = append(errs, set(unix.RLIMIT_NPROC, uint64(l.PIDs)))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("set the runner's limits: %w", err)
+	}
+	return nil
+}
+
+// begin lets a made container become the strategy.
+func (r *runner) begin(ctx context.Context) error {
+	ctx, cancel := r.box.engine.bound(ctx)
+	defer cancel()
+	r.pump()
+	err := r.task.Start(ctx)
+	if err == nil {
+		select {
+		case <-r.latch.ready:
+			var passed bool
+			if passed, err = r.latch.hasPassed(); passed {
+				err = r.becomes(ctx)
+			}
+			if err == nil {
+				r.watchDisk()
+				return nil
+			}
+		case <-r.gone:
+			err = errors.New("its process ended before it became the strategy")
+		case <-ctx.Done():
+			err = fmt.Errorf("wait for the container to become the strategy: %w", ctx.Err())
+		}
+	}
+	err = r.explainFailure(fmt.Errorf("start task %s: %w", r.id, err))
+	err = r.box.engine.failed("start "+r.spec.Address.String(), err)
+	return errors.Join(err, r.Kill())
+}
+
+// becomes waits, for some 100 us, until the exec has succeeded. When it fails, runc's init prints why and exits with 1;
+// a program that was faster than this look is told from that by what it printed.
+func (r *runner) becomes(ctx context.Context) error {
+	for {
+		success, ended := r.latch.became()
+		if success {
+			return nil
+		}
+		patience := 100 * time.Microsecond
+		if ended {
+			patience = headlessTimeout
+		}
+		select {
+		case <-r.gone:
+			<-r.done
+			tail := r.logs.Load().StderrTail()
+			if e := r.Exit(); e.Cause == sandbox.CauseExited && e.Code == 1 && strings.HasPrefix(tail, "exec "+r.spec.Argv[0]+":") {
+				return fmt.Errorf("exec of the program failed: %s", strings.TrimSpace(tail))
+			}
+			return nil
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the exec of the program: %w", ctx.Err())
+		case <-time.After(patience):
+			if ended {
+				return nil // other threads go on without the first: a program, if a strange one
+			}
+		}
+	}
+}
+
+// headlessTimeout is the time in which a process of which one thread has ended ends as a whole, if it does.
+const headlessTimeout = 200 * time.Millisecond
+
+// explainFailure adds what the operator can do to runc's words.
+func (r *runner) explainFailure(err error) error {
+	out := &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "start " + r.spec.Address.String(), Err: err}
+	if usage, uerr := r.group.Usage(); uerr == nil && usage.OOMKills > 0 {
+		out.Reason, out.Remedy = sandbox.ReasonSetupOOM, "raise the memory limit"
+		out.Err = fmt.Errorf("the kernel killed runc's init: it needs more than %d bytes: %w", r.spec.Limits.MemoryBytes, err)
+		return out
+	}
+	text := err.Error()
+	has := func(parts ...string) bool {
+		for _, p := range parts {
+			if strings.Contains(text, p) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("executable file not found", `exec: "`):
+		out.Remedy = "the container's files do not hold " + r.spec.Argv[0] + " as a program: use an image with that interpreter, or bind it"
+	case has("exec of the program failed") && has("no such file"):
+		out.Remedy = "the container's files lack the loader or interpreter that " + r.spec.Argv[0] + " names: use a complete image, or bind it"
+	case has("exec format error"):
+		out.Remedy = r.spec.Argv[0] + " is for another architecture, or a script: name a program for " + machine()
+	case has("mkdir ") && has("chdir", "cwd"), r.spec.Dir != "" && has(r.spec.Dir):
+		out.Remedy = "the working directory " + r.spec.Dir + " must exist inside"
+	case has("seccomp") && has("notify", "listener"):
+		out.Remedy = "use runc 1.1 or later, built with libseccomp 2.5 or later"
+	case has("cpuset"):
+		out.Remedy = "name processors that exist in Config.CPUs, on a host with the cpuset controller"
+	case has("cgroup"):
+		out.Remedy = "see msup doctor for the control groups of this host"
+	case has("no such file or directory") && has("containerd-shim"):
+		out.Remedy = "install containerd-shim-runc-v2 beside containerd"
+	case has("user namespace", "clone"), has("nsexec"):
+		out.Remedy = "see msup doctor for user namespaces; sysctl user.max_user_namespaces must not be 0"
+	default:
+		return err // the engine's own failures are explained where they are known
+	}
+	return out
+}
+
+// remove takes away everything of a runner whose process has ended or never was. What could not be removed stays on
+// record for Reap.
+func (r *runner) remove(ctx context.Context) error {
+	var errs []error
+	if r.group != nil {
+		kill, cancel := context.WithTimeout(ctx, killTimeout)
+		errs = append(errs, r.group.Kill(kill))
+		cancel()
+	}
+	if err := r.discard(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("remove container %s: %w", r.id, err))
+	}
+	if r.group != nil {
+		errs = append(errs, r.group.Remove(ctx), dropGroups(r.box.points, r.box.cgroups.Parent(), r.id))
+	}
+	if r.fds != nil {
+		errs = append(errs, r.drain())
+	}
+	if r.latch != nil {
+		errs = append(errs, r.latch.close())
+	}
+	errs = append(errs, r.closeSocket(), r.letGo(), removeWorkDir(r.box.workDir(r.id)))
+	if r.ids != nil {
+		errs = append(errs, r.handBack(), r.ids.release())
+	}
+	if err := errors.Join(errs...); err != nil {
+		r.box.leftover.Store(true)
+		return errors.Join(err, r.record.file.Close()) // unlocked: Reap takes it from here
+	}
+	return r.record.remove()
+}
+
+// letGo closes the pidfd.
+func (r *runner) letGo() error {
+	r.pidfdMu.Lock()
+	defer r.pidfdMu.Unlock()
+	if r.pidfd == nil {
+		return nil
+	}
+	err := r.pidfd.Close()
+	r.pidfd = nil
+	return err
+}
+
+// discard deletes task and container in containerd.
+func (r *runner) discard(ctx context.Context) error {
+	if r.container == nil {
+		return nil
+	}
+	if r.inShim {
+		r.box.leaveShim(r.spec.Lane)
+	}
+	return r.box.engine.discard(ctx, r.container)
+}
+
+// discard deletes a container with its task, whatever state they are in. A containerd that was killed is given the time
+// to come back.
+func (d *Daemon) discard(ctx context.Context, c client.Container) error {
+	ctx, cancel := d.bound(ctx)
+	defer cancel()
+	for {
+		err := d.discardOnce(ctx, c)
+		if err == nil || ctx.Err() != nil || !errdefs.IsUnavailable(err) {
+			return err
+		}
+		sleep(ctx, 50*time.Millisecond)
+	}
+}
+
+func (d *Daemon) discardOnce(ctx context.Context, c client.Container) error {
+	task, err := c.Task(ctx, nil)
+	if err == nil {
+		if _, err = task.Delete(ctx, killTask); errdefs.IsNotFound(err) {
+			err = nil
+		}
+	} else if errdefs.IsNotFound(err) {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// killTask ends a task and waits until its shim has noticed.
+func killTask(ctx context.Context, p client.Process) error {
+	ended, err := p.Wait(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.Kill(ctx, syscall.SIGKILL, client.WithKillAll); err != nil && !errdefs.IsNotFound(err) && !errdefs.IsFailedPrecondition(err) {
+		return err
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// removeWorkDir removes the folder. Nothing is mounted in it: roots are mounted in containerd's own state folder.
+func removeWorkDir(dir string) error {
+	if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	return nil
+}
+
+// sameSpec tells whether a prepared runner will do. What is logged where is not part of it.
+func sameSpec(a, b sandbox.Spec) bool {
+	a.Log, b.Log = nil, nil
+	return reflect.DeepEqual(a, b)
+}
