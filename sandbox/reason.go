@@ -24,6 +24,12 @@ const (
 	ReasonPIDs   = ipc.ReasonSandboxPIDs        // a thread above the ceiling was refused
 	ReasonDisk   = ipc.ReasonSandboxDisk        // a job wrote more than its output folder may hold
 	ReasonSpec   = ipc.ReasonSandboxSpecInvalid // the spec itself is wrong
+
+	ReasonWasmInvalid = ipc.ReasonWasmInvalid       // the module cannot be run here
+	ReasonWasmCompile = ipc.ReasonWasmCompileFailed // the compiler's sandbox stopped it
+	ReasonWasmTrap    = ipc.ReasonWasmTrap
+	ReasonWasmReturn  = ipc.ReasonWasmReturnInvalid
+	ReasonABI         = ipc.ReasonABIMismatch
 )
 
 // Error is a refusal by a sandbox: where, why, and what to do.

@@ -17,11 +17,15 @@ const (
 	SocketEnv  = "MSUP_SOCKET"
 )
 
+// ProgramPrefix marks an Argv[0] that names a program built into msup instead of a path: a runner that needs no file of the
+// host and no exec, such as the Wasm runner (SB-L2).
+const ProgramPrefix = "msup:"
+
 // Spec says what to run and within which walls. The zero value of a limit means its default (DefaultLimits).
 type Spec struct {
 	Address ipc.Address
 	Lane    ipc.Lane
-	Argv    []string // Argv[0] is an absolute path inside the sandbox
+	Argv    []string // Argv[0] is an absolute path inside the sandbox, or the name of a built-in program (ProgramPrefix)
 	Env     []string // the complete environment as KEY=value; nothing is inherited (MSUP_SOCKET is added)
 	Dir     string   // working directory inside; "" means "/"
 	Binds   []Bind
@@ -33,6 +37,11 @@ type Spec struct {
 	Log func(LogLine)
 	// NeedSocket asks for a socket at SocketPath; one-shot jobs such as build and schema leave it false.
 	NeedSocket bool
+	// BuildJob lets a one-shot job start processes of its own and execute what it writes into its Writable host folders, as a
+	// compiler with its linker and build scripts must. Limits.PIDs bounds them, and all of them end with the first. It is
+	// refused together with NeedSocket: what can hear the supervisor, a strategy, never gets it (SB-L1). A sandbox that has no
+	// profile for jobs grants nothing by it.
+	BuildJob bool
 }
 
 // Bind shows a host path inside the sandbox: always read-only, nosuid and nodev.
@@ -44,7 +53,7 @@ type Bind struct {
 	Optional bool
 }
 
-// Writable is a writable folder inside the sandbox: nosuid, nodev and noexec.
+// Writable is a writable folder inside the sandbox: nosuid, nodev, and noexec unless it is the host folder of a BuildJob.
 type Writable struct {
 	Target string // absolute path inside
 	// Source is a host folder owned by the supervisor that receives what the job writes. "" makes a tmpfs of Bytes.
@@ -123,8 +132,8 @@ func (s Spec) Validate() error {
 	if s.Lane != ipc.LaneLL && s.Lane != ipc.LaneCompute {
 		return fmt.Errorf("lane %s: choose ll or compute", s.Lane)
 	}
-	if len(s.Argv) == 0 || !path.IsAbs(s.Argv[0]) {
-		return fmt.Errorf("argv %q: its first element must be an absolute path inside the sandbox", s.Argv)
+	if len(s.Argv) == 0 || (!path.IsAbs(s.Argv[0]) && !strings.HasPrefix(s.Argv[0], ProgramPrefix)) {
+		return fmt.Errorf("argv %q: its first element must be an absolute path inside the sandbox, or the name of a built-in program", s.Argv)
 	}
 	for _, kv := range append(append([]string(nil), s.Env...), s.Argv...) {
 		if strings.ContainsRune(kv, 0) {
@@ -149,7 +158,30 @@ func (s Spec) Validate() error {
 			return fmt.Errorf("writable %q from %q with %d bytes: needs an absolute clean target, a size, and an absolute host folder if any", w.Target, w.Source, w.Bytes)
 		}
 	}
+	if err := s.validateJob(); err != nil {
+		return err
+	}
 	return s.Limits.validate()
+}
+
+// maxJobPIDs bounds the processes and threads of a build job.
+const maxJobPIDs = 4096
+
+// validateJob keeps the right to start processes away from whatever is no one-shot job.
+func (s Spec) validateJob() error {
+	switch {
+	case !s.BuildJob:
+		return nil
+	case s.NeedSocket:
+		return fmt.Errorf("a build job with a socket: only one-shot jobs may start processes, never what talks to the supervisor")
+	case s.Lane != ipc.LaneCompute:
+		return fmt.Errorf("a build job in lane %s: choose compute", s.Lane)
+	case strings.HasPrefix(s.Argv[0], ProgramPrefix):
+		return fmt.Errorf("a build job of the built-in program %q: it has a profile of its own", s.Argv[0])
+	case s.Limits.PIDs > maxJobPIDs:
+		return fmt.Errorf("pids limit %d of a build job: at most %d", s.Limits.PIDs, maxJobPIDs)
+	}
+	return nil
 }
 
 // cleanTarget refuses places that the sandbox itself fills, and paths that climb.

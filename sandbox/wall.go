@@ -86,7 +86,11 @@ func Violations(limits Limits, exit Exit, logs LogStats) []Violation {
 	switch exit.Cause {
 	case CauseExited:
 		if exit.Code != 0 {
-			out = append(out, Violation{ViolationExit, 0, int64(exit.Code), "status", ReasonExited})
+			reason := exit.Reason // a Wasm runner knows more than the status
+			if reason == "" {
+				reason = ReasonExited
+			}
+			out = append(out, Violation{ViolationExit, 0, int64(exit.Code), "status", reason})
 		}
 	case CauseSignaled:
 		out = append(out, Violation{ViolationSignal, 0, int64(exit.Signal), "signal", ReasonSignaled})

@@ -28,6 +28,7 @@
 //
 // # How to test against it
 //
-// On a real host as root with a Parent of the test's own. The v2 form is tested on a directory tree that imitates the
+// On a real host as root with a Parent of the test's own. The v2 form is tested by make test-cgroup2, on a real kernel in an
+// emulated machine, and in every other run on a directory tree that imitates the
 // kernel's files; Manager takes its roots from a mountinfo text.
 package cgroup

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -179,12 +180,41 @@ func (g *Group) Kill(ctx context.Context) error {
 		if err := g.killOnce(inside); err != nil {
 			return err
 		}
+		if g.unified != "" && wait > time.Millisecond { // what has survived the first round
+			if err := g.killHeadless(inside); err != nil {
+				return err
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return fmt.Errorf("kill control group %s: %d processes are left: %w", g.paths[0], len(inside), ctx.Err())
 		case <-time.After(wait):
 		}
 	}
+}
+
+// killHeadless kills processes whose first thread has ended while others go on, which any program can bring about:
+// cgroup.kill sends its signal to the first thread alone, where it is lost (seen on Linux 6.18). A process is held by a
+// pidfd and looked for in the group again, so that a number that was given away meanwhile is not trusted.
+func (g *Group) killHeadless(inside []int) error {
+	var errs []error
+	for _, pid := range inside {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			if !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+				errs = append(errs, fmt.Errorf("open process %d: %w", pid, err))
+			}
+			continue
+		}
+		still, err := readPIDs(g.unified)
+		if err == nil && slices.Contains(still, pid) {
+			if err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); errors.Is(err, unix.ESRCH) {
+				err = nil
+			}
+		}
+		errs = append(errs, err, unix.Close(fd))
+	}
+	return errors.Join(errs...)
 }
 
 func (g *Group) killOnce(inside []int) error {

@@ -19,6 +19,8 @@
 //
 //   - The strategy is the only process of its pid namespace and cannot make another: neither fork nor exec is possible
 //     (threads are). So SIGKILL to that one process, through its pidfd, ends everything.
+//   - A build job (Spec.BuildJob) may fork and execute, because a compiler must (syscalls_job.go). It has all other walls, a
+//     ceiling of processes, no socket to the supervisor, and ends as a whole when its first process ends.
 //   - The strategy is PID 1 there. The kernel drops signals without a handler that PID 1 sends itself, so os.abort ends
 //     it by SIGSEGV instead of SIGABRT; SIGKILL from outside always works, and is the only signal msup relies on. Stage
 //     two does not stay behind as an init: it would cost every instance a Go runtime and a second process.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -25,6 +26,13 @@ func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner,
 	spec.Limits = spec.Limits.OrDefault()
 	if err := spec.Validate(); err != nil {
 		return nil, &sandbox.Error{Reason: sandbox.ReasonSpec, Op: "start " + spec.Address.String(), Err: err}
+	}
+	if strings.HasPrefix(spec.Argv[0], sandbox.ProgramPrefix) {
+		if _, known := builtInProgram(spec.Argv); !known {
+			return nil, &sandbox.Error{Reason: sandbox.ReasonSpec, Op: "start " + spec.Address.String(),
+				Err: fmt.Errorf("this binary has no program %q", spec.Argv[0]), Remedy: "hand the program to process.Init in main"}
+		}
+		spec.Limits.PIDs = max(spec.Limits.PIDs, stage2Threads) // threads of Go's runtime, which must not fail
 	}
 	r, err := s.launch(ctx, spec, false)
 	if err != nil {
@@ -146,7 +154,8 @@ func (r *runner) spawn(ctx context.Context, o orders, trees []*os.File) (err err
 	attr := &os.ProcAttr{
 		Dir: "/",
 		// Stage two lives for some ms: it needs no garbage collector, and few threads.
-		Env:   []string{"GOGC=off", "GOMAXPROCS=2", "GOTRACEBACK=single"},
+		// Go would also look for a CPU quota and keep the host's cgroup files open, which a built-in program may not have.
+		Env:   []string{"GOGC=off", "GOMAXPROCS=2", "GOTRACEBACK=single", "GODEBUG=containermaxprocs=0"},
 		Files: append([]*os.File{null, outW, errW, controlR, statusW}, trees...),
 		Sys:   r.namespaces(),
 	}
@@ -209,7 +218,10 @@ func (r *runner) settle(ctx context.Context, o orders, control, status *os.File)
 		r.report = last
 		return r.group.SetPIDs(r.spec.Limits.PIDs)
 	case last.Err != "":
-		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: last.Op, Err: errors.New(last.Err), Remedy: last.Remedy}
+		if last.Reason == "" {
+			last.Reason = sandbox.ReasonSetupFailed
+		}
+		return &sandbox.Error{Reason: last.Reason, Op: last.Op, Err: errors.New(last.Err), Remedy: last.Remedy}
 	}
 	usage, err := r.group.Usage()
 	if usage.OOMKills > 0 {

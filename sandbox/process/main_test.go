@@ -6,7 +6,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Init()
+	Init(testPrograms...)
 	if os.Getenv(landlockEnv) != "" {
 		tryLandlock() // never returns
 	}

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/msup/msup/sandbox"
 )
 
 // stage2Name is argv[0] of stage two, by which Init recognises it.
@@ -32,12 +34,14 @@ type mount struct {
 	Device   bool   `json:",omitempty"`
 	NoExec   bool   `json:",omitempty"`
 	Writable bool   `json:",omitempty"`
+	Exec     bool   `json:",omitempty"` // what is written may be executed: a build job's folder
 	Tmpfs    int64  `json:",omitempty"` // bytes of a tmpfs; no Source then
 }
 
 // orders are all that stage two knows.
 type orders struct {
 	Probe         bool // build all walls, report, and exit instead of becoming a program
+	BuildJob      bool // the system calls of jobGroups instead of syscallGroups
 	Argv, Env     []string
 	Dir           string
 	Mounts        []mount
@@ -53,11 +57,12 @@ type orders struct {
 // report is what stage two tells before it becomes the program, or why it cannot.
 type report struct {
 	OK       bool
-	Landlock int    // ABI version that was applied; 0 = the kernel has none
-	Proc     string `json:",omitempty"` // why /proc is not there; "" when it is
-	Op       string `json:",omitempty"`
-	Err      string `json:",omitempty"`
-	Remedy   string `json:",omitempty"`
+	Landlock int                // ABI version that was applied; 0 = the kernel has none
+	Proc     string             `json:",omitempty"` // why /proc is not there; "" when it is
+	Reason   sandbox.ReasonCode `json:",omitempty"` // of the failure; "" means SANDBOX_SETUP_FAILED
+	Op       string             `json:",omitempty"`
+	Err      string             `json:",omitempty"`
+	Remedy   string             `json:",omitempty"`
 }
 
 func writeOrders(w io.Writer, o orders) error {

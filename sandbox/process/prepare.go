@@ -14,7 +14,7 @@ import (
 func (s *Sandbox) prepare(r *runner, probe bool) (orders, []*os.File, error) {
 	spec := r.spec
 	o := orders{
-		Probe: probe, Argv: spec.Argv, Dir: spec.Dir, Hostname: "msup",
+		Probe: probe, BuildJob: spec.BuildJob, Argv: spec.Argv, Dir: spec.Dir, Hostname: "msup",
 		TmpBytes: spec.Limits.TmpBytes, TmpInodes: spec.Limits.TmpInodes,
 		OpenFiles: spec.Limits.OpenFiles, FileSizeBytes: spec.Limits.FileSizeBytes,
 		Env: append([]string{}, spec.Env...),
@@ -55,7 +55,7 @@ func (s *Sandbox) prepare(r *runner, probe bool) (orders, []*os.File, error) {
 				return o, nil, fmt.Errorf("hand %s to the runner: %w", w.Source, err)
 			}
 		}
-		o.Mounts = append(o.Mounts, mount{Target: w.Target, Source: w.Source, Dir: true, Writable: true})
+		o.Mounts = append(o.Mounts, mount{Target: w.Target, Source: w.Source, Dir: true, Writable: true, Exec: spec.BuildJob})
 	}
 	sortMounts(o.Mounts)
 	if !s.root {

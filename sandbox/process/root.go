@@ -122,7 +122,7 @@ func openTree(m mount) (int, error) {
 	if !m.Device {
 		attr.Attr_set |= unix.MOUNT_ATTR_NODEV
 	}
-	if m.NoExec || m.Writable || m.Device {
+	if m.NoExec || (m.Writable && !m.Exec) || m.Device {
 		attr.Attr_set |= unix.MOUNT_ATTR_NOEXEC
 	}
 	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr); err != nil {

@@ -3,60 +3,149 @@ package process
 import (
 	"fmt"
 	"runtime"
+	"unsafe"
 
 	"github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// The filter is assembled by go-seccomp-bpf. It takes an errno other than EPERM or'ed into the action of a group, and
-// conditions on arguments as lists that must all hold (several entries of one name: any of them); both were checked
-// against its assembler, and TestFilterDecides runs the result. It compares all 64 bits of an argument, of which the
-// kernel often uses 32: for a list of allowed values that is only stricter.
+// The numbers of system calls come from go-seccomp-bpf; the program is put together here. The library's own assembler
+// (1.6.0) goes on, when the condition on an argument fails, by comparing the numbers of the remaining system calls with
+// that *argument*: socket(AF_XDP) passed a list that allows AF_UNIX only, because 44 is also the number of sendto. Here a
+// name with conditions decides at once: one of them holds, or the call is refused.
 
-func errnoAction(e unix.Errno) seccomp.Action { return seccomp.ActionErrno | seccomp.Action(e) }
+// The places in struct seccomp_data.
+const (
+	nrOffset   = 0
+	archOffset = 4
+	argsOffset = 16
+	wordBytes  = 4
+)
 
-// policy turns the reviewed list into the library's form for one architecture. A name that this architecture does not
-// have is an error unless its group is marked for another one, so that a typing error cannot pass.
-func policy(info *arch.Info) (seccomp.Policy, error) {
-	p := seccomp.Policy{DefaultAction: seccomp.ActionErrno}
-	for _, g := range syscallGroups {
+const (
+	retAllow  = uint32(unix.SECCOMP_RET_ALLOW)
+	retRefuse = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.EPERM)
+)
+
+func retErrno(e unix.Errno) uint32 { return uint32(unix.SECCOMP_RET_ERRNO) | uint32(e) }
+
+func load(offset uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: offset, Size: wordBytes} }
+
+// assemble turns a reviewed list into a filter for one architecture. A name that this architecture does not have is an error
+// unless its group is marked for another one, so that a typing error cannot pass; so is a name that comes twice.
+func assemble(info *arch.Info, groups []syscallGroup) ([]bpf.Instruction, error) {
+	program := []bpf.Instruction{
+		load(archOffset), bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1}, bpf.RetConstant{Val: retRefuse},
+		load(nrOffset),
+	}
+	if info == arch.X86_64 { // the numbers of its second table, x32, have this bit
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: uint32(arch.X32.SeccompMask), SkipFalse: 1}, bpf.RetConstant{Val: retErrno(unix.ENOSYS)})
+	}
+	seen := map[string]bool{}
+	for _, g := range groups {
 		if g.arch != "" && g.arch != info.Name {
 			continue
 		}
-		group := seccomp.SyscallGroup{Action: seccomp.ActionAllow}
+		ret := retAllow
 		if g.errno != 0 {
-			group.Action = errnoAction(g.errno)
+			ret = retErrno(g.errno)
+		}
+		decide, err := decision(g.when, ret)
+		if err != nil {
+			return nil, fmt.Errorf("group %q: %w", g.why, err)
 		}
 		for _, name := range g.names {
-			if _, ok := info.SyscallNames[name]; !ok {
-				if g.errno != 0 {
-					continue // newer than the library's table: the default refuses it anyway
-				}
-				return p, fmt.Errorf("system call %s in group %q: unknown on %s", name, g.why, info.Name)
+			nr, ok := info.SyscallNames[name]
+			switch {
+			case !ok && g.errno != 0:
+				continue // newer than the library's table: the default refuses it anyway
+			case !ok:
+				return nil, fmt.Errorf("system call %s in group %q: unknown on %s", name, g.why, info.Name)
+			case seen[name]:
+				return nil, fmt.Errorf("system call %s in group %q: it is in another group, too", name, g.why)
 			}
-			if len(g.when) == 0 {
-				group.Names = append(group.Names, name)
-				continue
-			}
-			for _, conditions := range g.when {
-				group.NamesWithCondtions = append(group.NamesWithCondtions, seccomp.NameWithConditions{Name: name, Conditions: conditions})
-			}
+			seen[name] = true
+			program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(nr), SkipTrue: uint8(len(decide))})
+			program = append(program, decide...)
 		}
-		p.Syscalls = append(p.Syscalls, group)
 	}
-	return p, nil
+	if len(seen) == 0 {
+		return nil, fmt.Errorf("the list for %s is empty", info.Name)
+	}
+	return append(program, bpf.RetConstant{Val: retRefuse}), nil
 }
 
-// loadSeccomp installs the filter on every thread. no_new_privs is already set.
-func loadSeccomp() error {
+// decision is what follows once the number has matched. It always returns: ret when there are no conditions or when all of
+// one list hold, else the refusal.
+func decision(any []seccomp.ArgumentConditions, ret uint32) ([]bpf.Instruction, error) {
+	if len(any) == 0 {
+		return []bpf.Instruction{bpf.RetConstant{Val: ret}}, nil
+	}
+	var out []bpf.Instruction
+	for _, all := range any {
+		var list []bpf.Instruction
+		var fails []int // the jumps to behind this list
+		test := func(offset uint32, fail bpf.JumpTest, value uint32) {
+			fails = append(fails, len(list)+1)
+			list = append(list, load(offset), bpf.JumpIf{Cond: fail, Val: value})
+		}
+		for _, c := range all {
+			low, high := argsOffset+8*c.Argument, argsOffset+8*c.Argument+wordBytes // both architectures are little-endian
+			lowValue, highValue := uint32(c.Value), uint32(c.Value>>32)
+			switch {
+			case c.Operation == seccomp.Equal:
+				test(high, bpf.JumpNotEqual, highValue)
+				test(low, bpf.JumpNotEqual, lowValue)
+			case c.Operation == seccomp.BitsNotSet:
+				test(high, bpf.JumpBitsSet, highValue)
+				test(low, bpf.JumpBitsSet, lowValue)
+			case c.Operation == seccomp.BitsSet && highValue == 0:
+				test(low, bpf.JumpBitsNotSet, lowValue)
+			default:
+				return nil, fmt.Errorf("condition %+v is not implemented", c)
+			}
+		}
+		list = append(list, bpf.RetConstant{Val: ret})
+		for _, at := range fails {
+			jump := list[at].(bpf.JumpIf) // put there by test
+			jump.SkipTrue = uint8(len(list) - at - 1)
+			list[at] = jump
+		}
+		out = append(out, list...)
+	}
+	if out = append(out, bpf.RetConstant{Val: retRefuse}); len(out) > 255 {
+		return nil, fmt.Errorf("%d conditions are too many for one jump", len(any))
+	}
+	return out, nil
+}
+
+// loadSeccomp installs a filter on every thread. no_new_privs is already set. A second filter can only take more away.
+func loadSeccomp(groups []syscallGroup) error {
 	info, err := arch.GetInfo(runtime.GOARCH)
 	if err != nil {
-		return fmt.Errorf("architecture %s: %w", runtime.GOARCH, err)
+		return step("load the seccomp filter", "msup runs on amd64 and arm64", err)
 	}
-	p, err := policy(info)
+	program, err := assemble(info, groups)
 	if err != nil {
-		return err
+		return step("assemble the seccomp filter", "", err)
 	}
-	return seccomp.LoadFilter(seccomp.Filter{Flag: seccomp.FilterFlagTSync, Policy: p})
+	raw, err := bpf.Assemble(program)
+	if err != nil {
+		return step("assemble the seccomp filter", "", err)
+	}
+	filter := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	switch {
+	case errno != 0:
+		err = errno
+	case thread != 0:
+		err = fmt.Errorf("thread %d has a filter of its own", thread)
+	}
+	return step("load the seccomp filter", "use a kernel with CONFIG_SECCOMP_FILTER", err)
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -43,11 +44,7 @@ func TestFilterDecides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := policy(info)
-	if err != nil {
-		t.Fatal(err)
-	}
-	insts, err := p.Assemble()
+	insts, err := assemble(info, syscallGroups)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +66,9 @@ func TestFilterDecides(t *testing.T) {
 		{"socket", []uint64{unix.AF_NETLINK, 3}, refuse}, {"socket", []uint64{unix.AF_VSOCK, 1}, refuse},
 		{"socket", []uint64{unix.AF_PACKET, 3}, refuse}, {"socket", []uint64{unix.AF_ALG, 5}, refuse},
 		{"socket", []uint64{unix.AF_UNIX | high32, 1}, refuse},
+		// The number of a later call as the argument of a refused one: XDP's family is sendto's number, clone's flag is pread's.
+		{"socket", []uint64{unix.AF_XDP, 3}, refuse}, {"socket", []uint64{unix.AF_QIPCRTR, 1}, refuse}, {"socket", []uint64{45, 1}, refuse},
+		{"prctl", []uint64{322}, refuse}, {"ioctl", []uint64{0, 322}, refuse}, {"clone", []uint64{17}, refuse},
 		{"socketpair", []uint64{unix.AF_UNIX, 1}, allow}, {"socketpair", []uint64{unix.AF_TIPC, 1}, refuse},
 		{"clone", []uint64{cloneVM | unix.CLONE_THREAD}, allow},
 		{"clone", []uint64{uint64(unix.SIGCHLD)}, refuse}, {"clone", []uint64{cloneVM}, refuse},
@@ -126,11 +126,70 @@ func TestEveryGroupHasAReasonAndNoNameTwice(t *testing.T) {
 		}
 	}
 	for _, info := range []*arch.Info{arch.X86_64, arch.AARCH64} {
-		if _, err := policy(info); err != nil {
+		if _, err := assemble(info, syscallGroups); err != nil {
 			t.Errorf("%s: %v", info.Name, err)
 		}
 	}
-	if _, err := policy(&arch.Info{Name: "none"}); err == nil {
+	if _, err := assemble(&arch.Info{Name: "none"}, syscallGroups); err == nil {
 		t.Error("an architecture without system calls has a policy")
+	}
+}
+
+// Whatever the arguments of a call with conditions are, it passes only by its own conditions, never because an argument has
+// the number of another call.
+//
+// Proves: SB-3, SB-L1
+func TestConditionsNeverConfuseArgumentsWithNumbers(t *testing.T) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, groups := range map[string][]syscallGroup{"executed": syscallGroups, "program": programGroups, "loading": loadingGroups, "storing": storingGroups} {
+		insts, err := assemble(info, groups)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vm, err := bpf.NewVM(insts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range groups {
+			if len(g.when) == 0 {
+				continue
+			}
+			for _, call := range g.names {
+				for v := range uint64(512) {
+					args := []uint64{v, v, v, v, v}
+					want := refuse
+					for _, list := range g.when {
+						holds := true
+						for _, c := range list {
+							switch c.Operation {
+							case seccomp.Equal:
+								holds = holds && v == c.Value
+							case seccomp.BitsSet:
+								holds = holds && v&c.Value != 0
+							case seccomp.BitsNotSet:
+								holds = holds && v&c.Value == 0
+							}
+						}
+						if holds {
+							want = allow
+						}
+					}
+					if got := decide(t, vm, uint32(info.ID), uint32(info.SyscallNames[call]), args...); got != want {
+						t.Errorf("%s: %s with %d as arguments: %#x, want %#x", name, call, v, got, want)
+					}
+				}
+			}
+		}
+	}
+	twice := []syscallGroup{{why: "a", names: []string{"read"}}, {why: "b", names: []string{"read"}}}
+	if _, err := assemble(info, twice); err == nil {
+		t.Error("a name in two groups is accepted")
+	}
+	odd := []syscallGroup{{why: "a", names: []string{"read"}, when: []seccomp.ArgumentConditions{{arg(0, seccomp.GreaterThan, 1)}}}}
+	if _, err := assemble(info, odd); err == nil {
+		t.Error("an unknown condition is accepted")
 	}
 }

@@ -9,12 +9,14 @@ import (
 	"syscall"
 	"unsafe"
 
+	"github.com/msup/msup/sandbox"
 	"golang.org/x/sys/unix"
 )
 
 // Init turns this process into stage two if it was started as such, and then never returns. Every main and TestMain of
-// a binary that starts runners calls it first.
-func Init() {
+// a binary that starts runners calls it first, with the built-in programs that its specs may name.
+func Init(programs ...Program) {
+	builtIn = programs
 	if len(os.Args) == 0 || os.Args[0] != stage2Name {
 		return
 	}
@@ -25,7 +27,12 @@ func Init() {
 	if !errors.As(err, &failed) {
 		failed = &stepError{op: "start", err: err}
 	}
-	if err := tell(status, report{Op: failed.op, Err: failed.err.Error(), Remedy: failed.remedy}); err != nil {
+	told := report{Op: failed.op, Err: failed.err.Error(), Remedy: failed.remedy}
+	var typed *sandbox.Error
+	if errors.As(err, &typed) { // from a built-in program
+		told = report{Reason: typed.Reason, Op: typed.Op, Err: typed.Err.Error(), Remedy: typed.Remedy}
+	}
+	if err := tell(status, told); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(setupFailedStatus)
@@ -89,7 +96,8 @@ func stageTwo(status *os.File) error {
 	if err := os.Chdir(o.Dir); err != nil {
 		return step("enter working directory "+o.Dir, "name a folder that is bound inside", err)
 	}
-	if !o.Probe {
+	program, inProcess := builtInProgram(o.Argv)
+	if !o.Probe && !inProcess {
 		if err := openProgram(o.Argv[0]); err != nil {
 			return err
 		}
@@ -104,15 +112,30 @@ func stageTwo(status *os.File) error {
 	if err := dropPrivileges(); err != nil {
 		return err
 	}
+	if inProcess {
+		if err := dropOnEveryThread(); err != nil {
+			return err
+		}
+	}
 	if err := dieWithSupervisor(); err != nil {
 		return err
+	}
+	if inProcess {
+		if err := control.Close(); err != nil { // an exec would
+			return step("close the control pipe", "", err)
+		}
+		return become(program, o, status, report{OK: true, Landlock: abi, Proc: procMissing})
 	}
 	argv, envv, err := vectors(o)
 	if err != nil {
 		return err
 	}
-	if err := loadSeccomp(); err != nil {
-		return step("load the seccomp filter", "use a kernel with CONFIG_SECCOMP_FILTER", err)
+	groups := syscallGroups
+	if o.BuildJob {
+		groups = jobGroups
+	}
+	if err := loadSeccomp(groups); err != nil {
+		return err
 	}
 	if err := tell(status, report{OK: true, Landlock: abi, Proc: procMissing}); err != nil {
 		return err

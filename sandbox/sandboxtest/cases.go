@@ -51,10 +51,8 @@ var cases = []struct {
 func (s *suite) echo(t *testing.T) {
 	r := s.start(t, nil, "echo").connect()
 	for range 3 {
-		if _, err := r.conn.Write([]byte("ping\n")); err != nil {
-			t.Fatal(err)
-		}
-		if line, err := r.in.ReadString('\n'); err != nil || line != "ping\n" {
+		r.say("ping")
+		if line, err := r.hear(); err != nil || line != "ping" {
 			t.Fatalf("got %q, %v", line, err)
 		}
 	}
@@ -118,10 +116,8 @@ func (s *suite) foreignPeer(t *testing.T) {
 		}
 	}
 	r.connect()
-	if _, err := r.conn.Write([]byte("x\n")); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := r.in.ReadString('\n'); err != nil || line != "x\n" {
+	r.say("x")
+	if line, err := r.hear(); err != nil || line != "x" {
 		t.Errorf("the runner itself got %q, %v", line, err)
 	}
 }

@@ -36,7 +36,7 @@ func (s *suite) flood(t *testing.T) {
 		if len(lines) > 200 || int64(len(lines)) != logs.Lines || logs.Bytes > 64<<10 || logs.DroppedBytes == 0 {
 			t.Errorf("flood of %s: %d lines passed, stats %+v", text, len(lines), logs)
 		}
-		if used > 250*time.Millisecond {
+		if used > floodCPU() {
 			t.Errorf("flood of %s cost the supervisor %s of processor time in 500 ms", text, used)
 		}
 		for _, l := range lines {
@@ -49,6 +49,15 @@ func (s *suite) flood(t *testing.T) {
 			t.Errorf("violations %v", vs)
 		}
 	}
+}
+
+// floodCPU is what a flood may cost the supervisor in 500 ms: half a processor. Under qemu's emulation, which
+// scripts/test-cgroup2 announces, a system call costs ten times as much, and 300 ms were measured.
+func floodCPU() time.Duration {
+	if os.Getenv("MSUP_TEST_EMULATED") != "" {
+		return 450 * time.Millisecond
+	}
+	return 250 * time.Millisecond
 }
 
 func (s *suite) logLines(t *testing.T) {
@@ -127,7 +136,7 @@ func (s *suite) jobFills(t *testing.T) {
 func (s *suite) badSpecs(t *testing.T) {
 	good := s.Program("echo")
 	good.Address = ipc.Address{Bot: "b", Strategy: "s", Instance: "i"}
-	good.Lane = ipc.LaneCompute
+	good.Lane, good.NeedSocket = ipc.LaneCompute, s.Guest
 	for name, spoil := range map[string]func(*sandbox.Spec){
 		"no address":       func(sp *sandbox.Spec) { sp.Address.Bot = "" },
 		"no lane":          func(sp *sandbox.Spec) { sp.Lane = 0 },

@@ -25,5 +25,7 @@
 // # How the programs work
 //
 // testdata/probe.py holds them; each does one thing and reports one line of JSON. A sandbox that cannot run Python
-// gives Program its own programs of the same names, with the same reports.
+// gives Program its own programs of the same names, with the same reports. GuestProgram has those for Wasm: where a guest
+// cannot even try what a case tries (there is no fork in Wasm, and no file), the case's counterpart in cases_guest.go shows
+// that the door is not there.
 package sandboxtest

@@ -32,6 +32,11 @@ type Config struct {
 	Leftovers func(dir string) ([]string, error)
 	// DiesWithSupervisor says that the kernel ends runners with their supervisor, before anybody calls Reap.
 	DiesWithSupervisor bool
+	// Guest says that the programs are Wasm guests: they speak whole frames (chunks), act on the second one, and cannot even try
+	// what a process can. Such cases run their counterpart from cases_guest.go.
+	Guest bool
+	// Refuse tries to make a guest program that must not come to be, and returns the refusal. Guest only.
+	Refuse func(name string) error
 	// KillWithin bounds Kill; 0 means 2 s.
 	KillWithin time.Duration
 }
@@ -102,7 +107,11 @@ func Run(t *testing.T, cfg Config) {
 		t.Logf("wall missing on this host: %s: %s (%s)", w.Name, w.Detail, w.Remedy)
 	}
 	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) { c.run(s, t) })
+		test := c.run
+		if counterpart := guestCases[c.name]; cfg.Guest && counterpart != nil {
+			test = counterpart
+		}
+		t.Run(c.name, func(t *testing.T) { test(s, t) })
 	}
 	if err := s.box.Close(); err != nil {
 		t.Errorf("close: %v", err)
@@ -196,6 +205,11 @@ func (s *suite) start(t *testing.T, change func(*sandbox.Spec), name string, arg
 		if err := r.Kill(); err != nil {
 			t.Errorf("kill %s: %v", name, err)
 		}
+		if r.conn == nil { // a connection that no case asked for is ours to close as well
+			if c, err := r.Conn(context.Background()); err == nil {
+				r.conn = c
+			}
+		}
 		if r.conn != nil {
 			if err := r.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 				t.Errorf("close: %v", err)
@@ -227,19 +241,46 @@ func (r *run) connect() *run {
 	return r
 }
 
-// report decodes the program's next report.
+// say sends one line, or one frame with it.
+func (r *run) say(line string) {
+	r.t.Helper()
+	b := []byte(line + "\n")
+	if r.s.Guest {
+		b = guestFrame(r.t, line)
+	}
+	if _, err := r.conn.Write(b); err != nil {
+		r.t.Fatalf("say %q: %v; exit %+v; log %v", line, err, r.Exit(), r.logged())
+	}
+}
+
+// hear reads one line, or what is in one frame.
+func (r *run) hear() (string, error) {
+	if r.s.Guest {
+		return hearGuest(r.in)
+	}
+	line, err := r.in.ReadString('\n')
+	return strings.TrimSuffix(line, "\n"), err
+}
+
+// report decodes the program's next report. A guest needs a frame to make it, and one to go on.
 func report[T any](r *run) T {
 	r.t.Helper()
 	if r.conn == nil {
 		r.connect()
 	}
+	if r.s.Guest {
+		r.say("report")
+	}
 	var v T
-	line, err := r.in.ReadBytes('\n')
+	line, err := r.hear()
 	if err == nil {
-		err = json.Unmarshal(line, &v)
+		err = json.Unmarshal([]byte(line), &v)
 	}
 	if err != nil {
 		r.t.Fatalf("report: %v; exit %+v; log %v", err, r.Exit(), r.logged())
+	}
+	if r.s.Guest {
+		r.say("go on")
 	}
 	return v
 }
