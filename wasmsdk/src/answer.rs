@@ -171,42 +171,47 @@ fn consumed(count: &u32) -> Option<String> {
     (*count == 0 || *count as usize > most).then(|| format!("{count}; allowed are 1 to {most}"))
 }
 
+/// Writes the fields of a [`BatchAnswer`] whose answer is borrowed.
+pub(crate) fn put_batch_answer(count: u32, answer: &Answer, w: &mut Writer) -> Result<(), EncodeError> {
+    Writer::checked(consumed(&count)).map_err(|error| error.within("consumed"))?;
+    let Answer {
+        seq,
+        step,
+        intents,
+        state_updates,
+        timers,
+        compute,
+        telemetry,
+        fault,
+    } = answer;
+    w.uint(*seq);
+    w.uint(u64::from(count));
+    w.uint(step.0);
+    intents
+        .put(w, MAX_INTENTS)
+        .map_err(|error| error.within("intents"))?;
+    state_updates
+        .put(w, 0)
+        .map_err(|error| error.within("state_updates"))?;
+    timers
+        .put(w, MAX_TIMERS)
+        .map_err(|error| error.within("timers"))?;
+    compute
+        .put(w, MAX_COMPUTES)
+        .map_err(|error| error.within("compute"))?;
+    telemetry
+        .put(w, MAX_TELEMETRY)
+        .map_err(|error| error.within("telemetry"))?;
+    fault.put(w, 0).map_err(|error| error.within("fault"))
+}
+
 /// On the wire `consumed` stands between the answer's seq and its step.
 impl Fields for BatchAnswer {
     const WIDTH: usize = 1 + <Answer as Fields>::WIDTH;
     const LEAST_BYTES: usize = 1 + <Answer as Fields>::LEAST_BYTES;
 
     fn put_fields(&self, w: &mut Writer) -> Result<(), EncodeError> {
-        Writer::checked(consumed(&self.consumed)).map_err(|error| error.within("consumed"))?;
-        let Answer {
-            seq,
-            step,
-            intents,
-            state_updates,
-            timers,
-            compute,
-            telemetry,
-            fault,
-        } = &self.answer;
-        w.uint(*seq);
-        w.uint(u64::from(self.consumed));
-        w.uint(step.0);
-        intents
-            .put(w, MAX_INTENTS)
-            .map_err(|error| error.within("intents"))?;
-        state_updates
-            .put(w, 0)
-            .map_err(|error| error.within("state_updates"))?;
-        timers
-            .put(w, MAX_TIMERS)
-            .map_err(|error| error.within("timers"))?;
-        compute
-            .put(w, MAX_COMPUTES)
-            .map_err(|error| error.within("compute"))?;
-        telemetry
-            .put(w, MAX_TELEMETRY)
-            .map_err(|error| error.within("telemetry"))?;
-        fault.put(w, 0).map_err(|error| error.within("fault"))
+        put_batch_answer(self.consumed, &self.answer, w)
     }
 
     fn take_fields(r: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -47,14 +47,21 @@ pub(crate) struct Reader<'a> {
     rest: Bytes<'a>,
     len: usize,
     depth: usize,
+    max_depth: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(message: &'a [u8]) -> Self {
+        Self::deep(message, MAX_DEPTH)
+    }
+
+    /// A reader of bytes that may be nested otherwise than a message.
+    pub(crate) fn deep(bytes: &'a [u8], max_depth: usize) -> Self {
         Self {
-            rest: Bytes::new(message),
-            len: message.len(),
+            rest: Bytes::new(bytes),
+            len: bytes.len(),
             depth: 0,
+            max_depth,
         }
     }
 
@@ -166,6 +173,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A float64 of any value.
+    pub(crate) fn any_f64(&mut self) -> Result<f64, DecodeError> {
+        self.read("a float64", decode::read_f64)
+    }
+
     pub(crate) fn marker(&self) -> Result<Marker, DecodeError> {
         match self.rest().first() {
             Some(&byte) => Ok(Marker::from_u8(byte)),
@@ -236,11 +248,11 @@ impl<'a> Reader<'a> {
     }
 
     fn enter(&mut self, offset: usize) -> Result<(), DecodeError> {
-        if self.depth == MAX_DEPTH {
+        if self.depth == self.max_depth {
             return Self::fail_at(
                 offset,
                 ErrorClass::TooDeep,
-                format!("nested deeper than {MAX_DEPTH}"),
+                format!("nested deeper than {}", self.max_depth),
             );
         }
         self.depth += 1;
@@ -281,6 +293,48 @@ impl<'a> Reader<'a> {
         }
         self.leave();
         Ok(value)
+    }
+
+    /// Enters an array whose elements the caller reads, all of them, before [`Reader::close`].
+    pub(crate) fn open_array(&mut self) -> Result<usize, DecodeError> {
+        let offset = self.offset();
+        let found = self.read("an array", decode::read_array_len)? as usize;
+        self.promised(offset, found, 1)?;
+        self.enter(offset)?;
+        Ok(found)
+    }
+
+    /// Enters a map whose pairs the caller reads, all of them, before [`Reader::close`].
+    pub(crate) fn open_map(&mut self) -> Result<usize, DecodeError> {
+        let offset = self.offset();
+        let found = self.read("a map", decode::read_map_len)? as usize;
+        self.promised(offset, found, 2)?;
+        self.enter(offset)?;
+        Ok(found)
+    }
+
+    /// Enters an array of equal elements, at most `limit` of them.
+    pub(crate) fn open_list(&mut self, least_bytes: usize, limit: usize) -> Result<usize, DecodeError> {
+        let offset = self.offset();
+        let found = self.read("an array", decode::read_array_len)? as usize;
+        self.promised(offset, found, least_bytes)?;
+        Self::bounded(offset, found, limit, ErrorClass::TooMany)?;
+        self.enter(offset)?;
+        Ok(found)
+    }
+
+    /// Steps over values that nobody knows.
+    pub(crate) fn skip_all(&mut self, count: usize) -> Result<(), DecodeError> {
+        (0..count).try_for_each(|_| self.skip().map_err(|error| error.within("(unknown field)")))
+    }
+
+    pub(crate) fn close(&mut self) {
+        self.leave();
+    }
+
+    /// Refuses a name that nobody knows.
+    pub(crate) fn unknown<T>(&self, offset: usize, detail: String) -> Result<T, DecodeError> {
+        Self::fail_at(offset, ErrorClass::UnknownType, detail)
     }
 
     /// Reads the head of an array that must not be empty, and nothing of what it promises.

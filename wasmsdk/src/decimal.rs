@@ -5,12 +5,15 @@ use std::fmt;
 use std::ops::Neg;
 use std::str::FromStr;
 
+use crate::number::Number;
+
 /// A decimal number m·10^e with an i64 mantissa and an i8 exponent.
 ///
 /// Always canonical: the mantissa has no trailing zeros, zero is (0, 0), and the mantissa is never -2^63, so that the
 /// opposite of every decimal is one. Two decimals are equal exactly when their
 /// parts are, so the derived `Eq` and `Hash` are numeric. Arithmetic is exact or `None`: nothing is ever rounded behind
-/// the caller's back; [`Decimal::floor_to`] and [`Decimal::ceil_to`] are the only ways to lose digits.
+/// the caller's back; [`Decimal::floor_to`] and [`Decimal::ceil_to`] are the only ways to lose digits. The operators give a
+/// [`Number`], which has 28 digits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Decimal {
     mantissa: i64,
@@ -152,20 +155,23 @@ impl Decimal {
 
     /// The nearest float64. For indicators only: money stays decimal.
     pub fn to_f64(self) -> f64 {
-        let Ok(value) = format!("{}e{}", self.mantissa, self.exponent).parse() else {
-            unreachable!("an integer with an exponent is a float literal")
-        };
-        value
+        Number::from(self).to_f64()
+    }
+
+    /// The parts of a literal; `dec!` checks at compile time what canonical is.
+    #[doc(hidden)]
+    pub const fn literal(mantissa: i64, exponent: i8) -> Self {
+        Self { mantissa, exponent }
     }
 
     /// Strips trailing zeros and fits the parts, or tells that they do not fit.
-    fn reduce(mut mantissa: i128, mut exponent: i32) -> Option<Self> {
+    pub(crate) fn reduce(mut mantissa: i128, mut exponent: i32) -> Option<Self> {
         if mantissa == 0 {
             return Some(Self::ZERO);
         }
         while mantissa % 10 == 0 {
             mantissa /= 10;
-            exponent += 1;
+            exponent = exponent.checked_add(1)?;
         }
         Self::from_canonical(mantissa.try_into().ok()?, exponent.try_into().ok()?)
     }

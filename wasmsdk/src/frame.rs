@@ -76,7 +76,7 @@ impl Direction {
         }
     }
 
-    fn check(self, message: MessageType, len: usize) -> Result<(), DecodeError> {
+    pub(crate) fn check(self, message: MessageType, len: usize) -> Result<(), DecodeError> {
         if !self.allows(message) {
             let refused = Reader::fail_at(0, ErrorClass::Direction, format!("{self} may not send it"));
             return refused.map_err(|error: DecodeError| error.within(message.as_str()));

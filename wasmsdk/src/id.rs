@@ -1,40 +1,73 @@
 //! Identifiers and numbers that must not be mixed up, as types of their own.
 
+use std::borrow::Borrow;
 use std::fmt;
+use std::ops::{Add, Sub};
 
 use crate::codec::{Reader, Wire, Writer};
 use crate::error::{DecodeError, EncodeError};
 use crate::limits::{MAX_ID_BYTES, MAX_TAG_BYTES};
 use crate::record::{nested, number_enum, record};
+use crate::text::Text;
 
 macro_rules! text_id {
     ($( $(#[$meta:meta])* $name:ident at most $max:expr; )*) => { $(
         $(#[$meta])*
         #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        pub struct $name(pub String);
+        pub struct $name(Text);
 
         impl $name {
             /// The text.
             pub fn as_str(&self) -> &str {
-                &self.0
+                self.0.as_str()
+            }
+
+            /// Whether there is no text.
+            pub fn is_empty(&self) -> bool {
+                self.0.is_empty()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
+                f.pad(self.as_str())
             }
         }
 
         impl From<&str> for $name {
             fn from(text: &str) -> Self {
-                Self(text.to_owned())
+                Self(Text::new(text))
             }
         }
 
         impl From<String> for $name {
             fn from(text: String) -> Self {
-                Self(text)
+                Self(Text::new(&text))
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        /// For maps whose keys are looked up by a text.
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.0.as_bytes() == other.as_bytes()
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.0.as_bytes() == other.as_bytes()
             }
         }
 
@@ -42,11 +75,11 @@ macro_rules! text_id {
             const LEAST_BYTES: usize = 1;
 
             fn put(&self, w: &mut Writer, _: usize) -> Result<(), EncodeError> {
-                self.0.put(w, $max)
+                w.utf8(self.0.as_bytes(), $max)
             }
 
             fn take(r: &mut Reader<'_>, _: usize) -> Result<Self, DecodeError> {
-                String::take(r, $max).map(Self)
+                r.str($max).map(Self::from)
             }
         }
     )* };
@@ -77,11 +110,8 @@ text_id! {
 impl Key {
     /// Whether the key has the canonical form.
     pub fn is_valid(&self) -> bool {
-        self.0.len() == 32
-            && self
-                .0
-                .bytes()
-                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        let bytes = self.0.as_bytes();
+        bytes.len() == 32 && bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 }
 
@@ -125,6 +155,39 @@ number! {
     Epoch(u64) by uint;
     /// A time (ns since the Unix epoch, UTC) or a length of time in ns, as the field says.
     Nanos(i64) by sint;
+}
+
+impl Nanos {
+    /// A second.
+    pub const SECOND: Self = Self(1_000_000_000);
+
+    /// So many seconds, at most the longest time that there is.
+    pub const fn from_secs(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1_000_000_000))
+    }
+
+    /// So many milliseconds, at most the longest time that there is.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis.saturating_mul(1_000_000))
+    }
+}
+
+/// Saturates: 292 years are enough for everything, and a strategy must not end at a sum.
+impl Add for Nanos {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+}
+
+/// Saturates.
+impl Sub for Nanos {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
 }
 
 macro_rules! fixed_bytes {

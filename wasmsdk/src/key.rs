@@ -2,8 +2,6 @@
 //! time is in it, so the same decision has the same key after every restart. The rule is A's domain: this file is the one
 //! place in the crate where it can be replaced.
 
-use std::fmt::Write;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::codec::{UNLIMITED, Writer};
@@ -97,12 +95,19 @@ impl<'a> KeyForm<'a> {
 impl Owner {
     /// The key of this form. An error only for texts of 4 GiB and more, which msgpack cannot hold.
     pub fn key(&self, form: KeyForm<'_>) -> Result<Key, EncodeError> {
-        let mut w = Writer::default();
+        self.key_in(form, &mut Vec::new())
+    }
+
+    /// The same key, made in a buffer that the caller keeps.
+    pub(crate) fn key_in(&self, form: KeyForm<'_>, buffer: &mut Vec<u8>) -> Result<Key, EncodeError> {
+        buffer.clear();
+        let mut w = Writer::with_bytes(std::mem::take(buffer));
         w.array(5 + form.width())?;
         w.str(form.tag(), UNLIMITED)?;
         self.put(&mut w)?;
         form.put(&mut w)?;
-        Ok(sum(&w.into_bytes()))
+        *buffer = w.into_bytes();
+        Ok(sum(buffer))
     }
 
     /// The key of this form in the shadow of this number; no sink takes it for the live instance's.
@@ -126,11 +131,15 @@ impl Owner {
 }
 
 fn sum(array: &[u8]) -> Key {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let sum = Sha256::digest(array);
-    let mut text = String::with_capacity(2 * KEY_BYTES);
-    for byte in &sum[..KEY_BYTES] {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
+    let mut text = [0; 2 * KEY_BYTES];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(sum) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 15)];
     }
-    Key(text)
+    let Ok(text) = std::str::from_utf8(&text) else {
+        unreachable!("hex digits are ASCII")
+    };
+    Key::from(text)
 }

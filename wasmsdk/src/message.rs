@@ -335,7 +335,7 @@ record! {
 
 number_enum! {
     /// How a strategy finds itself.
-    pub enum Health as "health", Range {
+    pub enum HealthLevel as "health", Range {
         /// All is well.
         Healthy = 0 "healthy",
         /// It works, with less than it needs.
@@ -351,7 +351,7 @@ record! {
         /// Number of the question.
         seq: u64,
         /// The health.
-        health: Health,
+        health: HealthLevel,
         /// Why; a short tag.
         tag: String [max MAX_TAG_BYTES],
     }

@@ -51,4 +51,48 @@ impl Rng {
         const UNIT: f64 = 1.0 / (1_u64 << 53) as f64;
         (self.next_u64() >> 11) as f64 * UNIT
     }
+
+    /// So many random bits, at most 64: the upper ones of the next word. None are drawn for 0.
+    pub fn bits(&mut self, count: u32) -> u64 {
+        match count {
+            0 => 0,
+            1..=63 => self.next_u64() >> (64 - count),
+            _ => self.next_u64(),
+        }
+    }
+
+    /// A whole number below `end`, every one as likely, as Python's `randrange(end)`; 0 where there is none.
+    pub fn below(&mut self, end: u64) -> u64 {
+        if end == 0 {
+            return 0;
+        }
+        let count = u64::BITS - end.leading_zeros();
+        loop {
+            let found = self.bits(count);
+            if found < end {
+                return found;
+            }
+        }
+    }
+
+    /// A number from `low` to `high`.
+    pub fn uniform(&mut self, low: f64, high: f64) -> f64 {
+        low + (high - low) * self.random()
+    }
+
+    /// One of the items, every one as likely; `None` where there is none.
+    pub fn choice<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        match items.len() as u64 {
+            0 => None,
+            count => items.get(self.below(count) as usize),
+        }
+    }
+
+    /// Puts the items into a random order, the same as Python's `shuffle`.
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for index in (1..items.len()).rev() {
+            let other = self.below(index as u64 + 1) as usize;
+            items.swap(index, other);
+        }
+    }
 }

@@ -74,3 +74,23 @@ impl Wire for Value {
         }
     }
 }
+
+macro_rules! values {
+    ($($kind:ty => $variant:ident;)*) => { $(
+        impl From<$kind> for Value {
+            fn from(value: $kind) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )* };
+}
+
+values! {
+    bool => Bool;
+    i64 => Int;
+    i32 => Int;
+    f64 => Float;
+    &str => Str;
+    String => Str;
+    Decimal => Decimal;
+}

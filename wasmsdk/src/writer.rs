@@ -60,6 +60,11 @@ impl Writer {
         Ok(())
     }
 
+    /// A float of any value.
+    pub(crate) fn any_f64(&mut self, value: f64) {
+        infallible(encode::write_f64(&mut self.bytes, value));
+    }
+
     pub(crate) fn array(&mut self, len: usize) -> Result<(), EncodeError> {
         infallible(encode::write_array_len(&mut self.bytes, len_u32(len)?));
         Ok(())
@@ -71,9 +76,14 @@ impl Writer {
     }
 
     pub(crate) fn str(&mut self, value: &str, limit: usize) -> Result<(), EncodeError> {
+        self.utf8(value.as_bytes(), limit)
+    }
+
+    /// A string whose bytes are known to be UTF-8.
+    pub(crate) fn utf8(&mut self, value: &[u8], limit: usize) -> Result<(), EncodeError> {
         Self::bounded(value.len(), limit, ErrorClass::TooLong)?;
         infallible(encode::write_str_len(&mut self.bytes, len_u32(value.len())?));
-        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.extend_from_slice(value);
         Ok(())
     }
 

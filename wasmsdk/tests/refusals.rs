@@ -96,7 +96,7 @@ fn a_refusal_says_where_and_why() {
 #[test]
 fn nothing_over_its_limit_is_written() {
     let long = "x".repeat(MAX_ID_BYTES + 1);
-    let error = write(with_intent(|intent| intent.meta.key = Key(long.clone())));
+    let error = write(with_intent(|intent| intent.meta.key = Key::from(long.clone())));
     assert_eq!(
         (error.class, error.field.as_str()),
         (ErrorClass::TooLong, "answer.intents[1].meta.key")

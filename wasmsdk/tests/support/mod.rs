@@ -275,24 +275,19 @@ macro_rules! newtypes {
     )* };
 }
 
-newtypes!(
-    BotId,
-    StrategyId,
-    InstanceId,
-    InstrumentId,
-    SourceId,
-    RunId,
-    TraceId,
-    Key,
-    ReasonCode
-);
 newtypes!(Step, Epoch, Nanos, EventKindNumber, Quality);
 
 macro_rules! texts {
     ($($name:ident),*) => { $(
+        impl Json for $name {
+            fn json(&self) -> JsonValue {
+                json!(self.as_str())
+            }
+        }
+
         impl Random for $name {
             fn random(rng: &mut Rng) -> Self {
-                Self(String::random(rng))
+                Self::from(String::random(rng))
             }
         }
     )* };
@@ -368,5 +363,5 @@ enumerations! {
     ExecutionKind { Accepted, Rejected, Filled, Canceled, Amended, Unknown }
     SafetyCommand { Freeze, Unfreeze, CancelAll, HedgeToFlat, Halt }
     TimerOp { Set, Cancel }
-    Health { Healthy, Degraded, Failing }
+    HealthLevel { Healthy, Degraded, Failing }
 }
