@@ -165,37 +165,35 @@ func (in *Instance) SaveCheckpoint(c Checkpoint) error {
 
 // reaches reports whether the ledger holds the checkpoint's head at its input.
 func (in *Instance) reaches(c *Checkpoint) error {
-	st := in.st
-	if end := in.Head().RowNo; c.Head.RowNo > end {
-		return &Error{Kind: ErrNoCheckpoint, Place: st.place(),
-			Cause: fmt.Sprintf("checkpoint at row %d, the ledger ends at row %d", c.Head.RowNo, end)}
-	}
+	end := in.Head().RowNo
 	conn, err := in.db.read.acquire()
 	if err != nil {
 		return err
 	}
 	defer in.db.read.release(conn)
-	var at Head
-	var input ipc.InputNo
 	// One snapshot: Prune may run beside this and make the row the anchor.
-	err = conn.snapshot(func() error {
-		a, err := loadAnchor(conn, st)
-		if err != nil {
-			return diskError(conn.path, "reading the anchor of "+st.place(), err)
-		}
-		switch {
-		case c.Head.RowNo < a.head.RowNo:
-			return &Error{Kind: ErrNoCheckpoint, Place: st.place(),
-				Cause: fmt.Sprintf("checkpoint at row %d, the ledger begins after row %d", c.Head.RowNo, a.head.RowNo)}
-		case c.Head.RowNo == a.head.RowNo:
-			at, input = a.head, a.lastInput
-			return nil
-		}
-		at, input, err = rowAt(conn, st, c.Head.RowNo)
-		return err
-	})
+	return conn.snapshot(func() error { return reachedBy(conn, in.st, end, c) })
+}
+
+// reachedBy is reaches within a snapshot of a ledger that ends at a row.
+func reachedBy(conn *conn, st *state, end uint64, c *Checkpoint) error {
+	if c.Head.RowNo > end {
+		return &Error{Kind: ErrNoCheckpoint, Place: st.place(),
+			Cause: fmt.Sprintf("checkpoint at row %d, the ledger ends at row %d", c.Head.RowNo, end)}
+	}
+	a, err := loadAnchor(conn, st)
 	if err != nil {
-		return err
+		return diskError(conn.path, "reading the anchor of "+st.place(), err)
+	}
+	at, input := a.head, a.lastInput
+	switch {
+	case c.Head.RowNo < a.head.RowNo:
+		return &Error{Kind: ErrNoCheckpoint, Place: st.place(),
+			Cause: fmt.Sprintf("checkpoint at row %d, the ledger begins after row %d", c.Head.RowNo, a.head.RowNo)}
+	case c.Head.RowNo > a.head.RowNo:
+		if at, input, err = rowAt(conn, st, c.Head.RowNo); err != nil {
+			return err
+		}
 	}
 	if at.Hash != c.Head.Hash || input != c.InputNo {
 		return &Error{Kind: ErrNoCheckpoint, Place: st.place(), Cause: fmt.Sprintf("checkpoint at row %d with head %s and input %d, the ledger has %s and %d",

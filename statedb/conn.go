@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 
 	sqlite3 "github.com/mattn/go-sqlite3"
+	"golang.org/x/sys/unix"
 )
 
 // blobLimit bounds what SQLite may hand over as one value, whatever a damaged length field says.
@@ -31,9 +34,23 @@ func openConn(path string, readOnly bool) (*conn, error) {
 	mode := "rwc"
 	if readOnly {
 		mode = "ro"
+		if frozen(abs) {
+			mode += "&immutable=1"
+		}
 	}
 	// A URI, escaped: a path may hold ? and %. NOMUTEX: one goroutine at a time uses a connection.
 	return dial(path, (&url.URL{Scheme: "file", Path: abs}).String()+"?mode="+mode+"&_mutex=no&_busy_timeout=2000")
+}
+
+// frozen reports whether a database lies, complete in itself, where this process cannot write: a backup on a read-only mount. SQLite would
+// want to make the shared memory of its write-ahead log there, and refuse.
+func frozen(path string) bool {
+	if unix.Access(filepath.Dir(path), unix.W_OK) == nil {
+		return false
+	}
+	// While somebody writes, there is a log, if an empty one.
+	_, err := os.Stat(path + "-wal")
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // openMemory gives an empty database that lives in memory.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/msup/msup/ipc"
@@ -42,7 +43,10 @@ type DB struct {
 // anything is written, the ledger is compared with the high-water mark; files of instances that lost rows are copied first.
 func Open(dir string, opt Options) (*DB, error) {
 	return openDir(dir, opt, func() error {
-		return diskError(dir, "creating the state directory", os.MkdirAll(dir, 0o700))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return diskError(dir, "creating the state directory", err)
+		}
+		return refuseForeign(dir)
 	}, false)
 }
 
@@ -83,6 +87,33 @@ func (o Options) withDefaults() Options {
 		o.WALTarget = DefaultWALTarget
 	}
 	return o
+}
+
+// ownFiles are what a run may leave in its state directory before there is a ledger, and what a file system puts into a fresh one.
+var ownFiles = map[string]bool{lockFile: true, evidenceDir: true, "logs": true, "i": true, "lost+found": true}
+
+// refuseForeign refuses to begin a ledger among files of somebody else: a mistyped --state would fill a home directory, and start every
+// strategy anew.
+func refuseForeign(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return diskError(dir, "looking at the state directory", err)
+	}
+	foreign := ""
+	for _, e := range entries {
+		name := e.Name()
+		if strings.HasPrefix(name, ledgerSchema.file) || name == markFile {
+			return nil // begun already: what is wrong with it is told by what looks into it
+		}
+		if !ownFiles[name] && !strings.HasPrefix(name, checkpointSchema.file) && foreign == "" {
+			foreign = name
+		}
+	}
+	if foreign == "" {
+		return nil
+	}
+	return &Error{Kind: ErrForeign, Place: dir, Cause: fmt.Sprintf("it holds no ledger, but %s, which msup did not put there", foreign),
+		Remedy: "name an empty directory with --state, or one that does not exist yet; nothing was changed"}
 }
 
 // requireLedger looks whether a directory is one that Open has filled. One with a mark alone has lost its ledger, which Open tells.

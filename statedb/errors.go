@@ -34,6 +34,7 @@ var (
 	ErrClosed       = errors.New("state database closed")
 	ErrNoLedger     = errors.New("no ledger")
 	ErrNoCheckpoint = errors.New("no valid checkpoint")
+	ErrNotEmpty     = errors.New("directory is not empty")
 )
 
 // Error is a failure that a person has to act on: where, why, and what to do.

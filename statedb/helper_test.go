@@ -5,11 +5,27 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/msup/msup/ipc"
 )
+
+// trialsOf is how many trials a test of chance makes: STATEDB_TRIALS for longer.
+func trialsOf(t testing.TB, usual int) int {
+	t.Helper()
+	s := os.Getenv("STATEDB_TRIALS")
+	if s == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
 
 func quiet() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
 

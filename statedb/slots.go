@@ -143,3 +143,20 @@ func (s *slotStore) write(st *state, slot int, body []byte) error {
 	}
 	return nil
 }
+
+// bodies gives both slots as they are stored, nil where there is none.
+func (s *slotStore) bodies(st *state) (out [2][]byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.usable(); err != nil {
+		return out, err
+	}
+	for slot := range out {
+		body, _, err := readSlot(s.back, st, slot)
+		if err != nil {
+			return out, diskError(s.path, "reading a slot", err)
+		}
+		out[slot] = body
+	}
+	return out, nil
+}

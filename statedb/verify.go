@@ -89,8 +89,8 @@ func Verify(dir string) (*Report, error) {
 	defer func() { _ = slots.close() }()
 	for _, st := range states {
 		rep := verifyInstance(c, slots, st, marks, slices.Contains(damaged, st.id))
-		if len(rep.Problems) > 0 {
-			// Beside a running supervisor a checkpoint may be replaced, and its rows pruned, between two looks.
+		// Beside a running supervisor a checkpoint may be replaced, and its rows pruned, between two looks.
+		for n := 1; len(rep.Problems) > 0 && n < lookAttempts; n++ {
 			rep = verifyInstance(c, slots, st, marks, slices.Contains(damaged, st.id))
 		}
 		r.Instances = append(r.Instances, rep)

@@ -8,6 +8,12 @@ type Clock interface {
 	Now(recv ipc.Nanos) (processed, core ipc.Nanos)
 }
 
+// FeedFollower is a Clock whose both times are those of a feed: they stand still while the feed does.
+type FeedFollower interface{ FollowsFeed() bool }
+
+// FollowsFeed reports true.
+func (c *FeedClock) FollowsFeed() bool { return true }
+
 // FeedClock follows receive times and never goes back. Each instance has its own.
 type FeedClock struct{ last ipc.Nanos }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,16 +44,20 @@ type InstanceConfig struct {
 	Params          *core.Params
 	Deadlines       Deadlines
 	StateVersion    uint32
+	MigratesFrom    []uint32 // older state schema versions that the package's migrate accepts (ST-5)
 	MaxAnswerBytes  uint64
 	MaxStateBytes   uint64
 	CheckpointSteps uint64        // 0 = never by count
 	CheckpointEvery time.Duration // 0 = never by time
+	KeepLog         bool          // prune nothing: the whole log can be replayed, and grows
 	QueueEvents     int
 	LockStep        bool // deliver nothing while I has not judged what may leave
 
 	StartRunner func(ctx context.Context) (sandbox.Runner, error)
 	Ledger      Ledger
-	Sink        Sink // nil: nothing leaves; intents stay approved
+	Lease       Lease    // nil: nobody else can run this instance, as in research
+	Sink        Sink     // nil: nothing leaves; intents stay approved
+	Approver    Approver // nil: policy approves
 	Clock       Clock
 	Observer    Observer
 	Logger      *slog.Logger
@@ -103,7 +109,14 @@ type Instance struct {
 	lastSave     time.Time
 	lastHealth   time.Time
 	lastSaveStep ipc.Step
-	saving       chan error // not nil while a checkpoint is being written
+	saving       chan error     // not nil while a checkpoint is being written
+	barrier      int            // slots to be written before the next delivery
+	barrierNext  time.Time      // not tried again before
+	takenOver    bool           // the runner did not replay what another package had answered
+	snapshotNext time.Time      // while positions are unknown, I is asked again then
+	snapshotWait time.Duration  // until the next time after that
+	prunes       sync.WaitGroup // checkpoints and prunings in the background
+	pruning      atomic.Bool
 	stopping     bool
 	voided       bool // a persist failed: the core must go back to the last durable input
 	inputs       inputs
@@ -221,12 +234,15 @@ func (p *Instance) State() *core.State { return p.state }
 // Run recovers the instance, runs it until Stop or ctx ends, and stops it in order. It owns the core: no other goroutine touches it.
 func (p *Instance) Run(ctx context.Context) (err error) {
 	defer func() {
+		p.prunes.Wait() // the ledger may be closed when Run has returned
 		p.err = err
 		p.box.Close()
 		close(p.done)
 	}()
 	p.lastSave, p.lastHealth = time.Now(), time.Now()
 	defer p.killRunner()
+	ctx, owned := p.watchLease(ctx)
+	defer owned()
 	if err := p.open(ctx); err != nil {
 		return fmt.Errorf("%s: starting: %w", p.cfg.Address, err)
 	}
@@ -244,21 +260,34 @@ type trackedIntent = gate.Tracked
 
 var unrestricted = gate.Unrestricted()
 
+// forever is longer than anybody waits.
+const forever = time.Duration(math.MaxInt64)
+
 // errStopped ends the pump's loop in order.
 var errStopped = errors.New("stopped")
 
 // turn does the next thing: what is urgent, then repairs, then one delivery, then it waits.
 func (p *Instance) turn(ctx context.Context) error {
+	if err := p.leaseLost(); err != nil {
+		return err
+	}
 	if u, ok := p.box.TakeUrgent(); ok {
 		return p.takeUrgent(u)
 	}
 	switch {
 	case p.voided:
 		return p.unvoid(ctx)
+	case p.positionsUnknown() && !time.Now().Before(p.snapshotNext):
+		p.requestSnapshot()
+		return nil
+	case p.tickDue():
+		return p.tick()
 	case p.state.Halted != "":
 		return p.idleHalted(ctx)
 	case p.session == nil || p.restart != "":
 		return p.restoreRunner(ctx)
+	case p.barrier > 0:
+		return p.passBarrier(ctx)
 	case p.checkpointDue():
 		return p.saveCheckpoint()
 	case p.healthcheckDue():
@@ -313,12 +342,17 @@ func (p *Instance) undecided() bool {
 func (p *Instance) wait(ctx context.Context) error {
 	if p.settled() {
 		p.working.Store(int64(p.state.Book().OpenCount()))
-		due, _ := p.state.NextTimer()
-		p.nextDue.Store(int64(due.DueTS))
+		p.nextDue.Store(int64(p.due()))
 		p.box.Idle()
 	}
+	return p.waitAtMost(ctx, forever)
+}
+
+// waitAtMost sleeps until something is put, the batch must go, or the time is over.
+func (p *Instance) waitAtMost(ctx context.Context, most time.Duration) error {
 	var due <-chan time.Time
-	if sleep, ok := p.sleep(); ok {
+	sleep, ok := p.sleep()
+	if sleep = min(sleep, most); ok || most < forever {
 		t := time.NewTimer(sleep)
 		defer t.Stop()
 		due = t.C
@@ -328,6 +362,9 @@ func (p *Instance) wait(ctx context.Context) error {
 	case <-due:
 		return p.flushIfDue()
 	case <-ctx.Done():
+		if err := p.leaseLost(); err != nil {
+			return err
+		}
 		if p.stopping {
 			return ctx.Err()
 		}

@@ -25,6 +25,8 @@ type Inspection struct {
 	Queued      int                 `json:"queued"`
 	Timers      []core.Timer        `json:"timers"`
 	Held        []gate.Held         `json:"restrictions"`
+	Obligation  *gate.Obligation    `json:"obligation,omitempty"` // what M itself is doing
+	Recovering  *core.Recovery      `json:"recovering,omitempty"` // an informed strategy has not come to the end of it
 	Positions   []ipc.PositionRow   `json:"positions"`
 	Unknown     ipc.ReasonCode      `json:"positions_unknown,omitempty"`
 	Open        []InspectedIntent   `json:"open_intents"`
@@ -50,7 +52,7 @@ func (p *Instance) Inspect() (*Inspection, error) {
 	s := p.state
 	i := &Inspection{Address: s.Address, Lineage: s.Lineage.String(), Epoch: s.Epoch, RunID: s.RunID, Step: s.StepNo, InputNo: s.InputNo,
 		ProcessedTS: s.ProcessedTS, PackageHash: s.PackageHash.String(), ConfigHash: s.ConfigHash.String(), Pending: s.Pending != nil,
-		Queued: len(s.Queue), Timers: s.Timers, Held: s.Held, Positions: s.Book().Positions(), Unknown: s.Book().Unknown(),
+		Queued: len(s.Queue), Timers: s.Timers, Held: s.Held, Obligation: s.Obligation, Recovering: s.Recovery, Positions: s.Book().Positions(), Unknown: s.Book().Unknown(),
 		Cursors: s.Cursors, Market: s.Market}
 	i.Health, i.Reason = s.Health()
 	for _, t := range s.Book().Open() {
@@ -58,6 +60,18 @@ func (p *Instance) Inspect() (*Inspection, error) {
 			Working: t.Working, Remaining: t.Remaining})
 	}
 	return i, nil
+}
+
+// LastStart is the start that the log ends under, without its parameters: it names package, configuration and run.
+func (p *Instance) LastStart() (*core.Start, error) {
+	if err := p.Recover(); err != nil {
+		return nil, err
+	}
+	s := p.state
+	if s.Epoch == 0 {
+		return nil, fmt.Errorf("%s: the log holds no start", p.cfg.Address)
+	}
+	return &core.Start{Epoch: s.Epoch, RunID: s.RunID, StrategyVersion: s.StrategyVersion(), PackageHash: s.PackageHash, ConfigHash: s.ConfigHash}, nil
 }
 
 // Record makes an operator's command durable for an instance that does not run; the next run begins with it.

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/supervisor/core"
@@ -44,23 +45,42 @@ type Checkpoint struct {
 	CoreTS       ipc.Nanos
 }
 
+// ErrPruned says that the beginning of a log was pruned: what is asked for lies below the older checkpoint.
+var ErrPruned = errors.New("the log was pruned")
+
 // Ledger is the durable record of one instance. Implementations: statedb; a memory for research.
 type Ledger interface {
 	Lineage() ipc.Lineage
 	LastInput() ipc.InputNo
-	// NextEpoch makes the next epoch durable; every start of the instance takes one (LS-3).
-	NextEpoch(owner ipc.Nonce) (ipc.Epoch, error)
+	// NextEpoch makes an epoch durable that is higher than every earlier one of this ledger, and than above; every start of the instance
+	// takes one (LS-3).
+	NextEpoch(owner ipc.Nonce, above ipc.Epoch) (ipc.Epoch, error)
 	// Persist makes a batch durable; batches keep their order. A failure voids all later batches until Reset.
 	Persist(*Batch)
 	// Flush waits until everything given to Persist is durable.
 	Flush() (Head, error)
 	// Reset ends the voided state and returns the last durable input.
 	Reset() (ipc.InputNo, error)
-	// ReadInputs calls fn with every batch of inputs from the one that holds from.
+	// ReadInputs calls fn with every batch of inputs from the one that holds from; ErrPruned when that one is gone.
 	ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error
 	SaveCheckpoint(Checkpoint) error
+	// Prune deletes, beside everything else and in small portions, what no valid checkpoint needs any more: rows below the older one, but no
+	// intent that is not final.
+	Prune() (rows int, err error)
 	// Checkpoints returns the valid ones, newest first, and what is wrong with the others.
 	Checkpoints() ([]Checkpoint, []error)
+}
+
+// Lease is the claim on one instance that all supervisors of a host respect, whatever state directory they use (LS-1, LS-2).
+// Implementation: package lease.
+type Lease interface {
+	// Epoch is the highest that any owner has had.
+	Epoch() ipc.Epoch
+	// Raise makes the owner's epoch durable in the lease, before the instance goes live.
+	Raise(to ipc.Epoch) error
+	// Lost is closed when this process is not the owner any more, or may soon be taken for dead; Err says why.
+	Lost() <-chan struct{}
+	Err() error
 }
 
 // Sink is I as seen from one supervisor. Its calls that wait take a context; Offer and Ack only enqueue.
@@ -71,6 +91,13 @@ type Sink interface {
 	Tombstone(ctx context.Context, t ipc.Tombstone) (ipc.StatusReport, error)
 	RequestSnapshot(a ipc.Address) error
 	Ack(a ipc.Address, c ipc.Cursor) error
+}
+
+// Approver is J or E as asked for approvals (GT-7).
+type Approver interface {
+	// Request asks for the word on a staged intent, whose bytes are durable. It only enqueues; the word comes through [Instance.Approve],
+	// and none before ValidUntil means no. After every start, and after a void, the same intent may be asked about again.
+	Request(r *ipc.ApprovalRequest) error
 }
 
 // Observer hears what an instance does, on the pump's goroutine: it must be quick and must not call back.

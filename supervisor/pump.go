@@ -57,6 +57,8 @@ func (p *Instance) stamp(in core.Input) core.Input {
 		}
 	case *core.Config:
 		in.At = at
+	case *core.Inform:
+		in.At = at
 	}
 	return in
 }
@@ -74,16 +76,17 @@ func (p *Instance) execute(e *core.Effects) error {
 			p.log.Warn("offering an intent failed", "key", t.Key, "step", t.Step, "err", err)
 		}
 	}
+	for _, t := range e.Staged {
+		p.ask(t)
+	}
 	for _, t := range e.Telemetry {
 		o.Telemetry(a, t)
 	}
 	for _, n := range e.Notes {
 		o.Noted(a, n)
 	}
-	if e.Snapshot && p.cfg.Sink != nil {
-		if err := p.cfg.Sink.RequestSnapshot(a); err != nil {
-			p.log.Warn("asking I for a snapshot failed", "err", err)
-		}
+	if e.Snapshot {
+		p.requestSnapshot()
 	}
 	if e.Checkpoint {
 		p.checkpoint = true
@@ -175,12 +178,16 @@ func (p *Instance) stamped(d delivery, recv ipc.Nanos) delivery {
 	return d
 }
 
-// sleep says how long wait may sleep: until the batch must go.
+// sleep says how long wait may sleep: until the batch must go, or the core's time must.
 func (p *Instance) sleep() (time.Duration, bool) {
-	if p.batch.empty() {
-		return 0, false
+	most, any := p.untilTick()
+	if p.positionsUnknown() {
+		most, any = min(most, max(0, time.Until(p.snapshotNext))), true
 	}
-	return max(0, batchDelay-time.Since(p.batch.since)), true
+	if p.batch.empty() {
+		return most, any
+	}
+	return min(most, max(0, batchDelay-time.Since(p.batch.since))), true
 }
 
 // deliver hands one event to the strategy and takes its answer: one step.
@@ -242,9 +249,10 @@ func (p *Instance) deliver(d delivery) error {
 }
 
 // spare decides whether a delivery over which the runner was lost is delivered once more: when a signal that nobody here sent ended it,
-// the event need not be to blame (an operator's kill, a fault in a library). The second time it is (poison).
+// the event need not be to blame (an operator's kill, a fault in a library). The second time it is (poison). A strategy that is informed instead
+// of replayed would get it under another step number for ever: there it is to blame the first time.
 func (p *Instance) spare(step ipc.Step, err error) bool {
-	if !p.signaled(err) || p.spared == step {
+	if !p.signaled(err) || p.spared == step || p.state.Informs() {
 		return false
 	}
 	p.spared = step

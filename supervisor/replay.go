@@ -30,10 +30,24 @@ type replayer struct {
 	session *Session
 	steps   int
 
-	template []byte // template of the first step's on_init
+	template []byte     // template of the first step's on_init
+	answerer ipc.Digest // package that gave the answers which come now
 	pending  *core.Delivery
 	first    ipc.Step
 	events   []ipc.EncodedEvent
+}
+
+// restore gives the session the state of a checkpoint; what comes next is the log behind it.
+func (r *replayer) restore(c *Checkpoint) error {
+	then, err := core.Restore(c.Core, r.p.cfg.Address, r.p.cfg.Ledger.Lineage())
+	if err != nil {
+		return err
+	}
+	r.answerer = then.PackageHash
+	if q := then.Pending; q != nil { // taken while a delivery of another package waited to be repeated
+		r.pending = &core.Delivery{Step: q.Step, ProcessedTS: q.ProcessedTS, TraceID: q.TraceID, Event: q.Event}
+	}
+	return r.p.initRestored(c, then.Init, then.ProcessedTS)
 }
 
 // input takes one recorded input. Deliveries with empty answers are collected into batches.
@@ -43,6 +57,9 @@ func (r *replayer) input(in core.Input) error {
 		if r.steps == 0 && r.pending == nil {
 			r.template = in.Init
 		}
+		r.answerer = in.PackageHash
+	case *core.Inform:
+		return &notReplayableError{fmt.Sprintf("the strategy was told what had happened since step %d instead of a replay", in.Step)}
 	case *core.Delivery:
 		d := *in
 		r.pending = &d
@@ -60,6 +77,9 @@ func (r *replayer) input(in core.Input) error {
 func (r *replayer) answered(d *core.Delivery, a *core.Answer) error {
 	if a.Outcome == core.Killed {
 		return r.flush() // it took the runner down; nobody applied it
+	}
+	if r.answerer != r.p.cfg.PackageHash {
+		return &notReplayableError{fmt.Sprintf("step %d was answered by package %.16s… and cannot be replayed by %.16s…", d.Step, r.answerer, r.p.cfg.PackageHash)}
 	}
 	r.steps++
 	if len(d.Event) == 0 {

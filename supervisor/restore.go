@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/msup/msup/ipc"
@@ -30,9 +31,12 @@ func (p *Instance) open(ctx context.Context) error {
 			return err
 		}
 	}
-	epoch, err := p.cfg.Ledger.NextEpoch(p.cfg.Owner)
+	if err := p.Admit(); err != nil {
+		return err
+	}
+	epoch, err := p.nextEpoch()
 	if err != nil {
-		return fmt.Errorf("taking the next epoch: %w", err)
+		return err
 	}
 	if err := p.takeOver(epoch); err != nil {
 		return err
@@ -43,7 +47,10 @@ func (p *Instance) open(ctx context.Context) error {
 	if p.state.Halted != "" {
 		p.log.Warn("the instance is halted since an earlier run; msup resume starts it", "reason", p.state.Halted)
 	}
-	return p.greetSink(ctx)
+	if err := p.greetSink(ctx); err != nil {
+		return err
+	}
+	return p.askAgain()
 }
 
 // takeOver tells the core that what its log calls approved may have been sent: by an earlier process, or by this one before a void.
@@ -144,14 +151,17 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadlines.Init)
 	defer cancel()
-	n, err := p.startAndReplay(ctx)
+	n, err := p.bringUp(ctx)
 	for attempt := 1; attempt < bringUpAttempts && ctx.Err() == nil && p.signaled(err); attempt++ {
 		p.log.Warn("runner lost while it was brought up; trying again", "reason", ipc.ReasonRunnerSignaled, "err", err)
 		p.cfg.Observer.Restarted(p.cfg.Address, ipc.ReasonRunnerSignaled)
 		p.killRunner()
-		n, err = p.startAndReplay(ctx)
+		n, err = p.bringUp(ctx)
 	}
 	if err == nil {
+		if err := p.passesBarrier(); err != nil {
+			return err
+		}
 		p.restart = ""
 		p.log.Info("runner ready", "step", p.state.StepNo, "replayed", n, "took", time.Since(begin))
 		return nil
@@ -160,6 +170,9 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		p.stopping = true
 		return nil
+	}
+	if err := p.refused(err); err != nil {
+		return err
 	}
 	haltReason := ipc.ReasonInitFailed
 	var diverged *Divergence
@@ -187,6 +200,21 @@ func (p *Instance) startSession(ctx context.Context) error {
 	return err
 }
 
+// bringUp starts a runner and brings it to where the core is: by replay, or, where that is not possible or not wanted, by telling it.
+func (p *Instance) bringUp(ctx context.Context) (replayed int, err error) {
+	if p.informs() && p.state.Began() {
+		return 0, p.startAndInform(ctx, `recovery = "inform"`)
+	}
+	n, err := p.startAndReplay(ctx)
+	var not *notReplayableError
+	if !errors.As(err, &not) {
+		return n, err
+	}
+	p.killRunner()
+	p.takenOver = true
+	return 0, p.startAndInform(ctx, not.why)
+}
+
 func (p *Instance) startAndReplay(ctx context.Context) (replayed int, err error) {
 	if err := p.startSession(ctx); err != nil {
 		return 0, err
@@ -198,41 +226,34 @@ func (p *Instance) startAndReplay(ctx context.Context) (replayed int, err error)
 	from := ipc.InputNo(1)
 	if c != nil {
 		from = c.InputNo + 1
-		if c.PackageHash != p.cfg.PackageHash && p.state.StepNo > c.Step {
-			return 0, sessionError(ipc.ReasonPackageHashMismatch,
-				"steps %d to %d were answered by package %.16s… and cannot be replayed by %.16s…; start that package once and stop it in order",
-				c.Step+1, p.state.StepNo, c.PackageHash, p.cfg.PackageHash)
-		}
 	}
 	p.late.Store(false)
 	p.watch.Reset(p.cfg.Deadlines.Init)
 	defer p.watch.Stop()
+	r := &replayer{p: p, session: p.session}
 	if c != nil {
-		if err := p.initRestored(c); err != nil {
+		if err := r.restore(c); err != nil {
 			return 0, err
 		}
 	}
-	r := &replayer{p: p, session: p.session}
 	if err := p.eachInput(from, r.input); err != nil {
 		return r.steps, err
 	}
 	return r.steps, r.flush()
 }
 
-func (p *Instance) initRestored(c *Checkpoint) error {
-	then, err := core.Restore(c.Core, p.cfg.Address, p.cfg.Ledger.Lineage())
-	if err != nil {
-		return err
+// initRestored gives the session the state of a checkpoint; template is the on_init message that was in force.
+func (p *Instance) initRestored(c *Checkpoint, template []byte, processed ipc.Nanos) error {
+	if c.StateVersion < p.cfg.StateVersion && !slices.Contains(p.session.hello.Hooks, hookMigrate) {
+		return sessionError(ipc.ReasonStateSchemaIncompatible, "the state of step %d has schema version %d, the package has %d and no %s; nothing was changed", c.Step,
+			c.StateVersion, p.cfg.StateVersion, hookMigrate)
 	}
-	m, err := p.initMessage(then.Init, c.Step, then.ProcessedTS, "")
+	m, err := p.initMessage(template, c.Step, processed, "")
 	if err != nil {
 		return err
 	}
 	m.Restored, m.StateVersion = true, c.StateVersion
-	a, err := p.session.Init(m, c.State)
-	for errors.Is(err, ErrPoked) {
-		a, err = p.session.Await()
-	}
+	a, err := p.initAwaited(p.session.Init(m, c.State))
 	switch {
 	case err != nil:
 		return err
@@ -243,6 +264,21 @@ func (p *Instance) initRestored(c *Checkpoint) error {
 		return sessionError(ipc.ReasonInitFailed, "on_init with the state of step %d: %s: %s", c.Step, a.Fault.Kind, a.Fault.Message)
 	}
 	return nil
+}
+
+// initAwaited goes on waiting for on_init's answer when something urgent interrupts: it is taken right after.
+func (p *Instance) initAwaited(a *ipc.Answer, err error) (*ipc.Answer, error) {
+	for errors.Is(err, ErrPoked) {
+		a, err = p.session.Await()
+	}
+	return a, err
+}
+
+func (p *Instance) initAnswered(a *ipc.Answer, err error) error {
+	if err == nil && a.Fault != nil {
+		return sessionError(ipc.ReasonInitFailed, "on_init: %s: %s", a.Fault.Kind, a.Fault.Message)
+	}
+	return err
 }
 
 // initTemplate is on_init's message without what changes from one runner to the next; Start records it.
@@ -288,7 +324,7 @@ func (p *Instance) greetSink(ctx context.Context) error {
 		return p.apply(p.stamp(&core.Command{Op: core.OpHalt, Who: "supervisor", Reason: ipc.ReasonRowsLost, Restriction: unrestricted}))
 	}
 	for _, t := range s.Book().Open() {
-		if t.Status != ipc.StatusApproved && t.Status != ipc.StatusOffered {
+		if !t.Unsettled { // an obligation may have begun its next attempt with the start: that is not durable yet, and was never sent
 			continue
 		}
 		if err := p.settleIntent(ctx, t); err != nil {
@@ -311,7 +347,7 @@ func (p *Instance) settleIntent(ctx context.Context, t *trackedIntent) error {
 			if err := p.apply(p.stamp(&core.Status{Key: t.Key, Status: ipc.StatusNotSeen})); err != nil {
 				return err
 			}
-			return p.apply(&core.Release{At: core.At{CoreTS: now}, Upto: t.InputNo, WallTS: processed})
+			return p.apply(&core.Release{At: core.At{CoreTS: now}, Upto: p.cfg.Ledger.LastInput(), WallTS: processed})
 		}
 		report, err = sink.Tombstone(ctx, ipc.Tombstone{Address: s.Address, Epoch: s.Epoch, Key: t.Key})
 		if err != nil {
@@ -373,6 +409,9 @@ func (p *Instance) unvoid(ctx context.Context) error {
 		}
 	}
 	if err := p.greetSink(ctx); err != nil {
+		return err
+	}
+	if err := p.askAgain(); err != nil {
 		return err
 	}
 	for _, u := range kept {

@@ -59,9 +59,13 @@ func (p *Instance) saveCheckpoint() error {
 	if err != nil {
 		return err
 	}
+	step := p.state.StepNo
+	if p.state.Pending != nil { // the strategy has not seen it
+		step--
+	}
 	c := Checkpoint{State: state, StateVersion: version, Cursors: append([]ipc.Cursor(nil), p.state.Cursors...), InputNo: p.state.InputNo,
-		Step: p.state.StepNo, Core: coreState, PackageHash: p.cfg.PackageHash, ConfigHash: p.state.ConfigHash, CoreTS: p.state.CoreTS}
-	saving := make(chan error, 1)
+		Step: step, Core: coreState, PackageHash: p.cfg.PackageHash, ConfigHash: p.state.ConfigHash, CoreTS: p.state.CoreTS}
+	saving, last := make(chan error, 1), p.stopping // before a stop nobody waits for a pruning
 	p.saving = saving
 	save := func(h Head, err error) {
 		if err != nil {
@@ -70,7 +74,15 @@ func (p *Instance) saveCheckpoint() error {
 		}
 		c.Head = h
 		// The persister's goroutine may not wait for itself.
-		go func() { saving <- p.cfg.Ledger.SaveCheckpoint(c) }()
+		p.prunes.Add(1)
+		go func() {
+			defer p.prunes.Done()
+			err := p.cfg.Ledger.SaveCheckpoint(c)
+			saving <- err
+			if err == nil && !last && !p.cfg.KeepLog {
+				p.prune()
+			}
+		}()
 	}
 	if p.batch.empty() {
 		// Everything is with the persister already; an empty tick ends a batch of its own, so that the head is exactly this input's.
@@ -85,6 +97,23 @@ func (p *Instance) saveCheckpoint() error {
 	}
 	p.submit(save)
 	return nil
+}
+
+// prune lets the ledger forget what lies below the older slot, in the background: the slot that was just verified made it the older one.
+// A pruning that is under way has the turn; the next checkpoint begins another.
+func (p *Instance) prune() {
+	if !p.pruning.CompareAndSwap(false, true) {
+		return
+	}
+	defer p.pruning.Store(false)
+	rows, err := p.cfg.Ledger.Prune()
+	if err != nil {
+		p.log.Warn("pruning the ledger failed; it grows until the next checkpoint", "err", err)
+		return
+	}
+	if rows > 0 {
+		p.log.Debug("the ledger was pruned", "rows", rows)
+	}
 }
 
 // awaitSave waits until the checkpoint that is being written is safe.

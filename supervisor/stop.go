@@ -24,10 +24,12 @@ func (p *Instance) beginStop(reason ipc.ReasonCode) error {
 
 // close takes the last checkpoint and makes everything durable (ST-2: forced flush before a stop).
 func (p *Instance) close(ctx context.Context) error {
-	if p.session != nil && p.state.Pending == nil && p.state.StepNo > p.lastSaveStep {
-		if err := p.awaitSave(); err != nil {
-			p.log.Error("a checkpoint was not saved", "reason", ipc.ReasonCheckpointFailed, "err", err)
-		}
+	unsaved := p.state.StepNo > p.lastSaveStep
+	if err := p.awaitSave(); err != nil { // of one that was under way; a persist that failed may have taken it along
+		p.log.Error("a checkpoint was not saved", "reason", ipc.ReasonCheckpointFailed, "err", err)
+		unsaved = true
+	}
+	if p.session != nil && p.state.Pending == nil && p.state.StepNo > 0 && unsaved {
 		if err := p.saveCheckpoint(); err != nil {
 			return fmt.Errorf("the last checkpoint: %w", err)
 		}

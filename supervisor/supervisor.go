@@ -78,6 +78,9 @@ func (s *Supervisor) Start(ctx context.Context) error {
 		if err := m.Instance.Recover(); err != nil {
 			return err
 		}
+		if err := m.Instance.Admit(); err != nil {
+			return err
+		}
 	}
 	for _, m := range s.Members {
 		if !m.Instance.resumes() {

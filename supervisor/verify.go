@@ -13,9 +13,10 @@ import (
 // Verification is what a replay of a whole log found (NN-7).
 type Verification struct {
 	Address    ipc.Address `json:"address"`
-	FromStep   ipc.Step    `json:"from_step"` // first step that was replayed
+	FromStep   ipc.Step    `json:"from_step"` // first step whose verdicts were compared; its answer too, unless Unasked
 	ToStep     ipc.Step    `json:"to_step"`
-	Steps      int         `json:"steps"`
+	Steps      int         `json:"steps"`             // answers that were compared
+	Unasked    string      `json:"unasked,omitempty"` // why the strategy was not asked again about all steps
 	Inputs     uint64      `json:"inputs"`
 	Intents    int         `json:"intents"`
 	Head       string      `json:"head"` // hash of the chain's last row: two equal heads are two equal logs
@@ -82,21 +83,25 @@ func (p *Instance) verify(ctx context.Context, recorded Recordings, v *Verificat
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadlines.Init)
 	defer cancel()
-	if err := p.startSession(ctx); err != nil {
-		return err
-	}
 	s := core.New(p.cfg.Address, p.cfg.Ledger.Lineage())
 	if checkpoint != nil {
 		if s, err = core.Restore(checkpoint.Core, p.cfg.Address, p.cfg.Ledger.Lineage()); err != nil {
 			return err
 		}
-		if err := p.initRestored(checkpoint); err != nil {
-			return err
-		}
 	}
 	v.FromStep = s.StepNo + 1
 	slots, _ := p.cfg.Ledger.Checkpoints()
-	r := &replayer{p: p, session: p.session}
+	span, err := p.replaySpan(s, checkpoint, slots)
+	if err != nil {
+		return err
+	}
+	v.Unasked = span.why
+	var r *replayer
+	if span.ask {
+		if r, err = p.replayFrom(ctx, span.at); err != nil {
+			return err
+		}
+	}
 	err = p.eachInput(from, func(in core.Input) error {
 		v.Inputs++
 		e, err := s.Step(in)
@@ -109,35 +114,96 @@ func (p *Instance) verify(ctx context.Context, recorded Recordings, v *Verificat
 		if err := compareCheckpoint(s, slots); err != nil {
 			return err
 		}
+		if r == nil || span.at != nil && s.InputNo <= span.at.InputNo {
+			return nil
+		}
 		return r.input(in)
 	})
+	v.ToStep = s.StepNo
+	if r == nil {
+		return err
+	}
 	if err == nil {
 		err = r.flush()
 	}
-	v.ToStep, v.Steps = s.StepNo, r.steps
+	v.Steps = r.steps
 	return err
+}
+
+// span says from where on a strategy can be asked again.
+type span struct {
+	ask bool
+	at  *Checkpoint // nil: from the log's first input
+	why string      // not empty: not all of it, and why
+}
+
+// replaySpan finds the longest part at the log's end that the package at hand can be asked about: no answer of another package in it, and
+// no place where the strategy was told what had happened instead of a replay. s is the core where the verification begins, slots are newest
+// first.
+func (p *Instance) replaySpan(s *core.State, checkpoint *Checkpoint, slots []Checkpoint) (span, error) {
+	if p.state.Informs() {
+		return span{why: `recovery = "inform": the strategy says that it cannot replay`}, nil
+	}
+	barred, why, no, answerer := ipc.InputNo(0), "", s.InputNo, s.PackageHash
+	err := p.eachInput(s.InputNo+1, func(in core.Input) error {
+		no++
+		switch in := in.(type) {
+		case *core.Start:
+			answerer = in.PackageHash
+		case *core.Inform:
+			barred, why = no, fmt.Sprintf("the strategy was told what had happened since step %d instead of a replay", in.Step)
+		case *core.Answer:
+			if in.Outcome != core.Killed && answerer != p.cfg.PackageHash {
+				barred, why = no, fmt.Sprintf("step %d was answered by package %.16s…", in.Step, answerer)
+			}
+		}
+		return nil
+	})
+	if err != nil || barred == 0 {
+		return span{ask: true, at: checkpoint}, err
+	}
+	for i := len(slots) - 1; i >= 0; i-- {
+		if slots[i].InputNo >= barred {
+			return span{ask: true, at: &slots[i], why: fmt.Sprintf("answers are compared after step %d: %s", slots[i].Step, why)}, nil
+		}
+	}
+	return span{why: why}, nil
+}
+
+// replayFrom starts a runner on a checkpoint, or anew.
+func (p *Instance) replayFrom(ctx context.Context, at *Checkpoint) (*replayer, error) {
+	if err := p.startSession(ctx); err != nil {
+		return nil, err
+	}
+	r := &replayer{p: p, session: p.session}
+	if at == nil {
+		return r, nil
+	}
+	return r, r.restore(at)
 }
 
 // firstReplayable returns the first input to replay: the log's first one, or, when that was pruned, the one after the older checkpoint.
 func (p *Instance) firstReplayable() (ipc.InputNo, *Checkpoint, error) {
-	first := ipc.InputNo(0)
-	err := p.cfg.Ledger.ReadInputs(1, func(no, _ ipc.InputNo, _ []byte) error {
-		first = no
-		return errEnough
-	})
-	if err != nil && !errors.Is(err, errEnough) {
-		return 0, nil, err
-	}
-	if first == 1 {
-		return 1, nil, nil
+	err := p.reads(1)
+	if !errors.Is(err, ErrPruned) {
+		return 1, nil, err
 	}
 	valid, _ := p.cfg.Ledger.Checkpoints()
 	for i := len(valid) - 1; i >= 0; i-- {
-		if valid[i].InputNo+1 >= first {
-			return valid[i].InputNo + 1, &valid[i], nil
+		if err = p.reads(valid[i].InputNo + 1); !errors.Is(err, ErrPruned) {
+			return valid[i].InputNo + 1, &valid[i], err
 		}
 	}
-	return 0, nil, fmt.Errorf("%s: the log begins at input %d and no checkpoint reaches it", p.cfg.Address, first)
+	return 0, nil, fmt.Errorf("%s: no checkpoint reaches what is left of the log: %w", p.cfg.Address, err)
+}
+
+// reads tells whether the log can be read from an input on.
+func (p *Instance) reads(from ipc.InputNo) error {
+	err := p.cfg.Ledger.ReadInputs(from, func(_, _ ipc.InputNo, _ []byte) error { return errEnough })
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
 }
 
 var errEnough = errors.New("enough")

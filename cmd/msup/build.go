@@ -31,7 +31,7 @@ schema from the code inside the sandbox. The code is never imported outside of i
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, h.sandbox.Close()) }()
+			defer func() { err = errors.Join(err, h.close()) }()
 			var all []built
 			for _, dir := range args {
 				p, err := h.open(cmd.Context(), absolute(dir))

@@ -13,6 +13,7 @@ import (
 	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/boundary/feed"
 	"github.com/msup/msup/supervisor/descriptor"
+	"github.com/msup/msup/supervisor/lease"
 	"github.com/msup/msup/supervisor/pack"
 )
 
@@ -43,7 +44,7 @@ var exitCodes = []exitCode{
 	{exitUsage, "usage", "the command line is wrong; nothing was started"},
 	{exitRefused, "refused", "a descriptor, deployment, configuration or package was refused; nothing was started"},
 	{exitFeed, "feed", "the feed cannot be read, is malformed or cut off; everything before that place was played and is safe"},
-	{exitState, "state", "the state directory is in use, unwritable, full, of another version, or damaged; nothing was overwritten"},
+	{exitState, "state", "the state directory or a lease is in use, unwritable, full, of another version, or damaged; nothing was overwritten"},
 	{exitSandbox, "sandbox", "this host cannot isolate a strategy as demanded; msup doctor says what is missing"},
 	{exitHalted, "halted", "the run ended, and at least one instance was halted; the summary names the reason"},
 	{exitDiverged, "diverged", "a replay gave another answer than the recorded one; the first differing step is shown"},
@@ -73,6 +74,7 @@ func codeOf(err error) int {
 	var sandboxError *sandbox.Error
 	var diverged *supervisor.Divergence
 	var stateError *statedb.Error
+	var leaseError *lease.Error
 	switch {
 	case err == nil:
 		return exitOK
@@ -82,7 +84,7 @@ func codeOf(err error) int {
 		return exitUsage
 	case errors.As(err, &diverged):
 		return exitDiverged
-	case errors.As(err, &stateError):
+	case errors.As(err, &stateError), errors.As(err, &leaseError):
 		return exitState
 	case errors.As(err, &sandboxError):
 		return exitSandbox
@@ -101,9 +103,12 @@ func reasonOf(err error) ipc.ReasonCode {
 	var sandboxError *sandbox.Error
 	var mismatch *pack.HashMismatch
 	var diverged *supervisor.Divergence
+	var leaseError *lease.Error
 	switch {
 	case errors.As(err, &sandboxError):
 		return sandboxError.Reason
+	case errors.As(err, &leaseError):
+		return leaseError.Reason
 	case errors.As(err, &mismatch):
 		return ipc.ReasonPackageHashMismatch
 	case errors.As(err, &diverged):

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -30,6 +31,10 @@ type deploymentFlags struct {
 	python      string
 	durability  string
 	seed        uint64
+	keepLog     bool
+	lease       leaseFlags // registered by those that start instances
+	placing     placementFlags
+	execution   string     // I's socket; "" = as the deployment says, else a simulated I
 }
 
 func (f *deploymentFlags) register(c *cobra.Command) {
@@ -40,12 +45,14 @@ func (f *deploymentFlags) register(c *cobra.Command) {
 	c.Flags().StringVar(&f.state, "state", "", "state directory; kept, and taken up by the next run")
 	c.Flags().StringVar(&f.durability, "durability", "", "power (default), process or none (short form)")
 	c.Flags().Uint64Var(&f.seed, "seed", 0, "run seed of the strategies' random numbers (short form)")
+	c.Flags().BoolVar(&f.keepLog, "keep-log", false, "keep the whole log, for a replay from step 1; else what lies below the older checkpoint goes")
 	f.registerHost(c)
 }
 
 // registerHost adds the flags that concern this host alone.
 func (f *deploymentFlags) registerHost(c *cobra.Command) {
 	c.Flags().StringVar(&f.store, "store", defaultStore(), "folder that packages are built into")
+	f.placing.register(c)
 	c.Flags().StringVar(&f.python, "python", os.Getenv("MSUP_PYTHON"), "Python interpreter with the SDK (default: .venv beside msup, then python3)")
 }
 
@@ -68,12 +75,33 @@ type host struct {
 	python   python.Runtime
 	options  pack.Options
 	packages map[string]*pack.Package
+	placing  placementFlags
+	place    *placement
+	closers  []func() error
+}
+
+func (h *host) onClose(f func() error) { h.closers = append(h.closers, f) }
+
+// close closes every sandbox that was opened, the last one first.
+func (h *host) close() error {
+	var all error
+	for i := len(h.closers) - 1; i >= 0; i-- {
+		all = errors.Join(all, h.closers[i]())
+	}
+	return all
 }
 
 // openHost prepares the sandbox, removes what dead supervisors left behind, and finds the interpreter.
-func (a *app) openHost(ctx context.Context, f *deploymentFlags) (*host, error) {
-	h := &host{app: a, log: a.logger(), packages: map[string]*pack.Package{}}
-	var err error
+func (a *app) openHost(ctx context.Context, f *deploymentFlags) (_ *host, err error) {
+	h := &host{app: a, log: a.logger(), packages: map[string]*pack.Package{}, placing: f.placing}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.close())
+		}
+	}()
+	if h.place, err = newPlacement(h, f.placing); err != nil {
+		return nil, err
+	}
 	if h.python, err = findPython(ctx, f.python); err != nil {
 		return nil, &exitError{exitSandbox, err}
 	}
@@ -82,13 +110,8 @@ func (a *app) openHost(ctx context.Context, f *deploymentFlags) (*host, error) {
 		return nil, err
 	}
 	h.sandbox = box
-	reaped, err := box.Reap(ctx)
-	if err != nil {
-		h.log.Warn("removing leftovers of an earlier supervisor failed", "err", err)
-	} else if !reaped.Empty() {
-		h.log.Info("removed leftovers of an earlier supervisor", "processes", reaped.Processes, "cgroups", reaped.Cgroups,
-			"mounts", reaped.Mounts, "dirs", reaped.Dirs)
-	}
+	h.onClose(box.Close)
+	h.reap(ctx, box)
 	store, err := filepath.Abs(f.store)
 	if err != nil {
 		return nil, fmt.Errorf("the store %s: %w", f.store, err)
@@ -100,6 +123,17 @@ func (a *app) openHost(ctx context.Context, f *deploymentFlags) (*host, error) {
 	h.options = pack.Options{Store: store, Sandbox: box, Log: h.log, Python: &pack.Python{Interpreter: h.python.Interpreter,
 		Args: h.python.Argv()[1:], Version: h.python.Version, SDK: sdk, Binds: h.python.Binds, Env: h.python.Env}}
 	return h, nil
+}
+
+// reap removes what supervisors that are dead by now left behind.
+func (h *host) reap(ctx context.Context, box sandbox.Sandbox) {
+	reaped, err := box.Reap(ctx)
+	if err != nil {
+		h.log.Warn("removing leftovers of an earlier supervisor failed", "err", err)
+	} else if !reaped.Empty() {
+		h.log.Info("removed leftovers of an earlier supervisor", "processes", reaped.Processes, "cgroups", reaped.Cgroups,
+			"mounts", reaped.Mounts, "dirs", reaped.Dirs)
+	}
 }
 
 // resolve reads the deployment, builds or opens its packages, and validates everything together.

@@ -14,13 +14,13 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
-	"github.com/msup/msup/sandbox/python"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/descriptor"
 	"github.com/msup/msup/supervisor/gate"
 	"github.com/msup/msup/supervisor/guard"
+	"github.com/msup/msup/supervisor/lease"
 	"github.com/msup/msup/supervisor/pack"
 )
 
@@ -47,34 +47,31 @@ func rulesOf(r descriptor.Resources) (timeouts, faults, kills, rejects, refusals
 // wiring is what all instances of one run share.
 type wiring struct {
 	app      *app
-	sandbox  sandbox.Sandbox
-	python   python.Runtime
+	place    *placement
 	db       *statedb.DB
+	leases   map[ipc.Address]*lease.Lease
 	sink     supervisor.Sink
+	approver supervisor.Approver // J or E; nil = policy approves
 	stats    *supervisor.Stats
 	log      *slog.Logger
 	packages map[string]*pack.Package // by hash
+	levels   map[ipc.Address]start    // where runners are started, for the summary
 	runID    ipc.RunID
 	owner    ipc.Nonce
 	seed     uint64
 	stateDir string
 	lockStep bool
+	keepLog  bool
 }
 
 // instance makes one instance of the deployment.
-func (w *wiring) instance(d descriptor.Instance) (*supervisor.Instance, error) {
+func (w *wiring) instance(ctx context.Context, d descriptor.Instance) (*supervisor.Instance, error) {
 	p, ok := w.packages[d.Package.Hash]
 	if !ok {
 		return nil, fmt.Errorf("%s: package %.16s… was not opened", d.Address, d.Package.Hash)
 	}
-	if d.Descriptor.Runtime != descriptor.RuntimePython {
-		return nil, exit(exitRefused, "%s: runtime %q has no runner in this version of msup; python has", d.Address, d.Descriptor.Runtime)
-	}
-	if d.Descriptor.State.Recovery == descriptor.RecoveryInform {
-		return nil, exit(exitRefused, `%s: %s: state.recovery = "inform" is not supported by this version of msup; use "replay"`, d.Address, d.Descriptor.File)
-	}
-	if d.Approval == descriptor.ApprovalExternal {
-		return nil, exit(exitRefused, `%s: approval = "external" needs a connection to J or E, which this version of msup has not; use "auto"`, d.Address)
+	if d.Approval == descriptor.ApprovalExternal && w.approver == nil {
+		return nil, exit(exitRefused, `%s: approval = "external" needs a connection to J or E, and this run has none; connect one, or use "auto"`, d.Address)
 	}
 	hash, err := digestOf(d.Package.Hash)
 	if err != nil {
@@ -84,6 +81,11 @@ func (w *wiring) instance(d descriptor.Instance) (*supervisor.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	started, err := w.place.of(ctx, d, p, w.spec(d))
+	if err != nil {
+		return nil, err
+	}
+	w.levels[d.Address] = started
 	r := d.Resources
 	return supervisor.NewInstance(supervisor.InstanceConfig{
 		Address: d.Address, StrategyVersion: d.Descriptor.Version, PackageHash: hash, Config: d.Config, ConfigHash: d.ConfigHash,
@@ -91,11 +93,11 @@ func (w *wiring) instance(d descriptor.Instance) (*supervisor.Instance, error) {
 		Version: version, Params: paramsOf(d),
 		Deadlines: supervisor.Deadlines{Soft: r.DeadlineSoft, Hard: r.DeadlineHard, Init: r.DeadlineInit,
 			Checkpoint: r.DeadlineCheckpoint, Stop: r.DeadlineStop},
-		StateVersion: d.Descriptor.State.SchemaVersion, MaxAnswerBytes: uint64(r.AnswerBytes), MaxStateBytes: uint64(r.StateBytes),
+		StateVersion: d.Descriptor.State.SchemaVersion, MigratesFrom: d.Descriptor.State.MigratesFrom, MaxAnswerBytes: uint64(r.AnswerBytes), MaxStateBytes: uint64(r.StateBytes),
 		CheckpointSteps: d.Descriptor.State.CheckpointSteps, CheckpointEvery: d.Descriptor.State.CheckpointPeriod,
-		QueueEvents: int(r.QueueEvents), LockStep: w.lockStep,
-		StartRunner: func(ctx context.Context) (sandbox.Runner, error) { return w.sandbox.Start(ctx, w.spec(d, p)) },
-		Ledger:      ledger{store}, Sink: w.sink, Clock: &supervisor.FeedClock{}, Observer: w.stats, Logger: w.log,
+		QueueEvents: int(r.QueueEvents), LockStep: w.lockStep, KeepLog: w.keepLog,
+		StartRunner: started.run,
+		Ledger:      ledger{store}, Lease: w.lease(d.Address), Sink: w.sink, Approver: w.approver, Clock: &supervisor.FeedClock{}, Observer: w.stats, Logger: w.log,
 		EvidenceDir: filepath.Join(w.stateDir, "evidence"),
 	}), nil
 }
@@ -117,18 +119,16 @@ func paramsOf(d descriptor.Instance) *core.Params {
 	for _, t := range c.OrderTypes {
 		policy.OrderTypes[t] = true
 	}
-	params := &core.Params{Policy: policy, ExternalApproval: d.Approval == descriptor.ApprovalExternal, Cooldown: cooldown,
+	params := &core.Params{Policy: policy, ExternalApproval: d.Approval == descriptor.ApprovalExternal,
+		Inform: d.Descriptor.State.Recovery == descriptor.RecoveryInform, Cooldown: cooldown,
 		MaxTimers: int(r.Timers), TelemetryNames: d.Descriptor.Telemetry}
 	params.Timeouts, params.Faults, params.Kills, params.Rejects, params.Refusals = rulesOf(r)
 	return params
 }
 
-// spec says how the runner of an instance is started: the SDK's runner on the package, behind the descriptor's walls.
-func (w *wiring) spec(d descriptor.Instance, p *pack.Package) sandbox.Spec {
-	env := append(append([]string(nil), w.python.Env...), p.Env()...)
-	return sandbox.Spec{Address: d.Address, Lane: d.Lane, Argv: w.python.Argv("-m", "msup.runner"), Env: env,
-		Binds: append(append([]sandbox.Bind(nil), w.python.Binds...), p.Binds()...), Limits: pack.SandboxLimits(d.Resources),
-		NeedSocket: true, Log: w.print(d.Address)}
+// spec is what is the same for the runner of an instance wherever it is placed.
+func (w *wiring) spec(d descriptor.Instance) sandbox.Spec {
+	return sandbox.Spec{Address: d.Address, Lane: d.Lane, Limits: pack.SandboxLimits(d.Resources), NeedSocket: true, Log: w.print(d.Address)}
 }
 
 // print shows what a strategy prints, with its name in front, and keeps it in the state directory. The sandbox bounds rate and amount.

@@ -1,14 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
+	"github.com/msup/msup/supervisor/lease"
 )
 
 // ledger lets one instance of statedb serve the supervisor's port.
@@ -22,34 +22,13 @@ func (l ledger) Lineage() ipc.Lineage   { return l.instance.Lineage() }
 func (l ledger) LastInput() ipc.InputNo { return l.instance.LastInput() }
 
 // NextEpoch records this process as the owner of the next epoch.
-func (l ledger) NextEpoch(owner ipc.Nonce) (ipc.Epoch, error) {
-	start, boot, err := processIdentity()
+func (l ledger) NextEpoch(owner ipc.Nonce, above ipc.Epoch) (ipc.Epoch, error) {
+	self, err := lease.Self()
 	if err != nil {
 		return 0, err
 	}
-	return l.instance.NextEpoch(statedb.LeaseRow{PID: os.Getpid(), StartTime: start, BootID: boot, Nonce: owner,
+	return l.instance.NextEpochAbove(above, statedb.LeaseRow{PID: self.PID, StartTime: self.Start, BootID: self.Boot, Nonce: owner,
 		WallTS: ipc.Nanos(time.Now().UnixNano())})
-}
-
-// processIdentity returns what makes this process unique beside its number: when it started, in ticks since boot, and the boot.
-func processIdentity() (startTime uint64, bootID string, err error) {
-	stat, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		return 0, "", fmt.Errorf("reading this process's start time: %w", err)
-	}
-	// The command in parentheses may hold spaces; fields are counted from behind it. Start time is field 22.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 20 {
-		return 0, "", fmt.Errorf("/proc/self/stat has %d fields behind the command; 20 are needed", len(fields))
-	}
-	if _, err := fmt.Sscan(fields[19], &startTime); err != nil {
-		return 0, "", fmt.Errorf("the start time in /proc/self/stat: %w", err)
-	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return 0, "", fmt.Errorf("reading the boot id: %w", err)
-	}
-	return startTime, strings.TrimSpace(string(boot)), nil
 }
 
 func (l ledger) Persist(b *supervisor.Batch) {
@@ -81,7 +60,11 @@ func (l ledger) Reset() (ipc.InputNo, error) {
 }
 
 func (l ledger) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error {
-	return l.instance.ReadInputs(from, fn)
+	err := l.instance.ReadInputs(from, fn)
+	if errors.Is(err, statedb.ErrPruned) {
+		return fmt.Errorf("%w: %w", supervisor.ErrPruned, err)
+	}
+	return err
 }
 
 func (l ledger) SaveCheckpoint(c supervisor.Checkpoint) error {
@@ -89,6 +72,9 @@ func (l ledger) SaveCheckpoint(c supervisor.Checkpoint) error {
 		InputNo: c.InputNo, Step: c.Step, Core: c.Core, PackageHash: c.PackageHash, ConfigHash: c.ConfigHash,
 		Head: statedb.Head(c.Head), SavedCoreTS: c.CoreTS})
 }
+
+// Prune forgets what lies below the older valid slot.
+func (l ledger) Prune() (int, error) { return l.instance.Prune() }
 
 func (l ledger) Checkpoints() ([]supervisor.Checkpoint, []error) {
 	valid, problems := l.instance.Checkpoints()

@@ -11,13 +11,14 @@ import (
 	"syscall"
 
 	"github.com/msup/msup/sandbox/process"
+	"github.com/msup/msup/sandbox/wasm"
 )
 
 // version is set at build time.
 var version = "0.1.0-dev"
 
 func main() {
-	process.Init() // the second stage of the process sandbox is this same binary
+	process.Init(wasm.Programs()...) // the second stage of the process sandbox is this same binary
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/msup/msup/ipc"
-	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/core"
@@ -18,20 +17,28 @@ import (
 
 func (a *app) replayCommand() *cobra.Command {
 	var f deploymentFlags
+	var sum string
 	c := &cobra.Command{
-		Use: "replay --state DIR [BOT/STRATEGY/INSTANCE…]", Short: "Replay a ledger and compare every answer, verdict and checkpoint",
+		Use: "replay CAPSULE | replay --state DIR [BOT/STRATEGY/INSTANCE…]", Short: "Replay a ledger or a capsule and compare every answer, verdict and checkpoint",
 		Long: `Starts a fresh runner for every instance of the state directory, gives it every recorded delivery again, and compares
 each answer, each verdict of the gate and each checkpoint of the core with what was recorded. It says identical, or
-names the first differing step field by field. Nothing is written, nothing is offered.`,
-		Example: "  msup run examples/ema_cross --state ./state\n  msup replay --state ./state",
+names the first differing step field by field. Nothing is written, nothing is offered.
+
+Instead of a state directory it takes a capsule (msup capsule): a file that holds some steps and all that they rested on.
+Then it first says what is different on this machine: interpreter, SDK, processor, kernel.`,
+		Example: "  msup run examples/ema_cross --state ./state\n  msup replay --state ./state\n  msup replay decision.capsule",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if f.state == "" {
-				return fmt.Errorf("%w: name the state directory with --state", errUsage)
+			switch {
+			case f.state == "" && len(args) == 1:
+				return a.replayCapsule(cmd.Context(), &f, args[0], sum)
+			case f.state == "":
+				return fmt.Errorf("%w: name the state directory with --state, or a capsule", errUsage)
 			}
 			return a.replay(cmd.Context(), &f, args)
 		},
 	}
 	c.Flags().StringVar(&f.state, "state", "", "state directory of the run")
+	c.Flags().StringVar(&sum, "sha256", "", "refuse a capsule that has another SHA-256")
 	f.registerHost(c)
 	return c
 }
@@ -46,7 +53,7 @@ func (a *app) replay(ctx context.Context, f *deploymentFlags, only []string) (er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, h.sandbox.Close()) }()
+	defer func() { err = errors.Join(err, h.close()) }()
 	wanted, err := chosen(db, only)
 	if err != nil {
 		return err
@@ -113,7 +120,7 @@ func (h *host) verify(ctx context.Context, db *statedb.DB, address ipc.Address) 
 	if err != nil {
 		return supervisor.Verification{}, err
 	}
-	start, err := lastStart(store)
+	start, err := h.lastStart(address, store)
 	if err != nil {
 		return supervisor.Verification{}, err
 	}
@@ -121,41 +128,35 @@ func (h *host) verify(ctx context.Context, db *statedb.DB, address ipc.Address) 
 	if err != nil {
 		return supervisor.Verification{}, fmt.Errorf("the package that answered: %w", err)
 	}
+	return h.verifyWith(ctx, address, start, p, ledger{store}, recordings{store})
+}
+
+// verifyWith replays a recorded log with a package; start is the last one in it.
+func (h *host) verifyWith(ctx context.Context, address ipc.Address, start *core.Start, p *pack.Package, log supervisor.Ledger,
+	recorded supervisor.Recordings) (supervisor.Verification, error) {
 	r := p.Descriptor.Resources
-	w := &wiring{app: h.app, sandbox: h.sandbox, python: h.python, log: h.log}
-	d := descriptor.Instance{Address: address, Descriptor: p.Descriptor, Resources: r, Lane: p.Descriptor.Lane}
+	w := &wiring{app: h.app, log: h.log}
+	// A replay answers the same behind any walls; the descriptor's demand is for the strategy that trades.
+	d := descriptor.Instance{Address: address, Descriptor: p.Descriptor, Resources: r, Lane: p.Descriptor.Lane, Isolation: descriptor.IsolationAuto}
+	started, err := h.place.of(ctx, d, p, w.spec(d))
+	if err != nil {
+		return supervisor.Verification{}, err
+	}
 	instance := supervisor.NewInstance(supervisor.InstanceConfig{
 		Address: address, StrategyVersion: start.StrategyVersion, PackageHash: start.PackageHash, ConfigHash: start.ConfigHash,
 		Lane: d.Lane, Mode: ipc.ModeReplay, RunID: start.RunID, Version: version, QueueEvents: 1,
 		Deadlines: supervisor.Deadlines{Soft: r.DeadlineSoft, Hard: r.DeadlineHard, Init: replayDeadline, Checkpoint: r.DeadlineCheckpoint,
 			Stop: r.DeadlineStop},
 		MaxAnswerBytes: uint64(r.AnswerBytes), MaxStateBytes: uint64(r.StateBytes),
-		StartRunner: func(ctx context.Context) (sandbox.Runner, error) { return h.sandbox.Start(ctx, w.spec(d, p)) },
-		Ledger:      ledger{store}, Clock: &supervisor.FeedClock{}, Observer: supervisor.NewStats(), Logger: h.log,
+		StartRunner: started.run, Ledger: log, Clock: &supervisor.FeedClock{}, Observer: supervisor.NewStats(), Logger: h.log,
 	})
-	return instance.Verify(ctx, recordings{store})
+	return instance.Verify(ctx, recorded)
 }
 
-// lastStart finds the last Start in a log: it names the package and the configuration.
-func lastStart(store *statedb.Instance) (*core.Start, error) {
-	var last *core.Start
-	err := store.ReadInputs(1, func(_, _ ipc.InputNo, payload []byte) error {
-		for len(payload) > 0 {
-			in, rest, err := core.ReadInput(payload)
-			if err != nil {
-				return err
-			}
-			if s, ok := in.(*core.Start); ok {
-				last = s
-			}
-			payload = rest
-		}
-		return nil
-	})
-	if err == nil && last == nil {
-		err = errors.New("the log holds no start")
-	}
-	return last, err
+// lastStart is the start that the log ends under: it names the package and the configuration.
+func (h *host) lastStart(address ipc.Address, store *statedb.Instance) (*core.Start, error) {
+	return supervisor.NewInstance(supervisor.InstanceConfig{Address: address, Ledger: ledger{store}, Clock: &supervisor.FeedClock{},
+		Observer: supervisor.NewStats(), Logger: h.log, QueueEvents: 1}).LastStart()
 }
 
 // recordings lets the ledger answer what was decided.
@@ -173,6 +174,9 @@ func printVerification(a *app, v supervisor.Verification) {
 	if v.Identical {
 		fmt.Fprintf(a.stdout, "%s: identical: steps %d to %d, %d inputs, %d intents, log %.16s…, %.1f s\n", v.Address, v.FromStep, v.ToStep,
 			v.Inputs, v.Intents, v.Head, v.Took)
+		if v.Unasked != "" {
+			fmt.Fprintf(a.stdout, "  verdicts and the core's state were compared throughout; answers of %d steps: %s\n", v.Steps, v.Unasked)
+		}
 		return
 	}
 	fmt.Fprintf(a.stdout, "%s: DIFFERENT: %s\n", v.Address, v.Difference)

@@ -61,8 +61,8 @@ Start here:
 	root.PersistentFlags().BoolVarP(&a.verbose, "verbose", "v", false, "log what happens inside, to stderr")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "no progress on stderr")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(a.runCommand(), a.newCommand(), a.buildCommand(), a.replayCommand(), a.schemaCommand(), a.explainCommand(),
-		a.feedCommand(), a.simCommand(), a.doctorCommand(), a.intentsCommand(), a.exitCodesCommand())
+	root.AddCommand(a.runCommand(), a.newCommand(), a.buildCommand(), a.imageCommand(), a.replayCommand(), a.schemaCommand(), a.explainCommand(),
+		a.feedCommand(), a.simCommand(), a.doctorCommand(), a.intentsCommand(), a.leaseCommand(), a.exitCodesCommand(), a.stateCommand(), a.capsuleCommand(), a.positionsCommand(), a.reconcileCommand())
 	root.AddCommand(a.operateCommands()...)
 	wrapArgs(root)
 	return root

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -48,7 +49,11 @@ I has judged, so that the same feed gives the same intents and fills, to the byt
 times its own time; a strategy that cannot keep up is degraded with QUEUE_CEILING.
 
 State (ledger, checkpoints, evidence) is fresh and removed at the end, unless --state names a folder: then a later
-run goes on where this one stopped, and msup replay can be pointed at it.`,
+run goes on where this one stopped, and msup replay can be pointed at it.
+
+An instance (bot/strategy/instance) runs once on a host, whatever --state says: a second start is refused, and msup lease
+list shows who runs it. To run the same strategy twice, give one of them another --bot. A dead owner is replaced at once,
+one that hangs only with --takeover, which kills it first.`,
 		Example: `  msup run examples/ema_cross
   msup run examples/ema_cross examples/mean_reversion --feed 20140508_quote.zip --out intents.jsonl
   msup run -c msup.toml --feed recordings/ --speed 10 --state ./state`,
@@ -57,8 +62,10 @@ run goes on where this one stopped, and msup replay can be pointed at it.`,
 	f.deploymentFlags.register(c)
 	c.Flags().StringVar(&f.feedPath, "feed", "", "file or folder of market events (default: a synthetic market)")
 	f.feed.register(c)
+	f.lease.register(c)
 	c.Flags().StringVar(&f.speed, "speed", "max", `"max", or a multiple of the feed's own time`)
 	c.Flags().IntVar(&f.events, "events", 0, "end after so many events (default: all of the feed; 60000 of the synthetic market)")
+	c.Flags().StringVar(&f.execution, "execution-socket", "", "connect to this I instead of simulating one (as boundary.execution of msup.toml)")
 	c.Flags().StringVar(&f.out, "out", "", "write every offered intent to this .jsonl file")
 	return c
 }
@@ -90,6 +97,8 @@ func (a *app) run(ctx context.Context, f *runFlags, dirs []string) (err error) {
 		return playErr
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case len(s.Refused) > 0:
+		return exit(exitRefused, "%d of the strategies were refused and did not run: %s", len(s.Refused), strings.Join(s.Refused, ", "))
 	case s.halted() > 0:
 		return exit(exitHalted, "%d of %d instances halted; msup explain CODE says what to do", s.halted(), len(s.Instances))
 	}
@@ -148,12 +157,26 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 	if err != nil {
 		return r, err
 	}
-	r.onClose(h.sandbox.Close)
+	r.onClose(h.close)
 	if r.deployment, err = h.resolve(ctx, f, dirs); err != nil {
 		return r, err
 	}
+	for _, refused := range r.deployment.Refused {
+		fmt.Fprintf(a.stderr, "msup: %s is refused, the others run:\n%s\n", refused.Ref, refused.Findings)
+	}
 	if len(r.deployment.Instances) == 0 {
 		return r, exit(exitRefused, "the deployment makes no instance; name a strategy folder, or check the instruments it may trade")
+	}
+	w := &wiring{app: a, place: h.place, stats: supervisor.NewStats(), log: h.log, packages: h.packages, levels: map[ipc.Address]start{},
+		seed: r.deployment.Run.Seed, lockStep: lockStep, keepLog: f.keepLog}
+	if _, err := rand.Read(w.owner[:]); err != nil {
+		return r, fmt.Errorf("making an owner nonce: %w", err)
+	}
+	if err := r.leases(ctx, &f.lease, w); err != nil {
+		return r, err
+	}
+	if f.lease.takeover {
+		h.reap(ctx, h.sandbox) // an owner that was killed just now has left its runners behind
 	}
 	state, err := r.stateDir(f)
 	if err != nil {
@@ -164,15 +187,14 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 		return r, err
 	}
 	r.onClose(db.Close)
-	w := &wiring{app: a, sandbox: h.sandbox, python: h.python, db: db, stats: supervisor.NewStats(), log: h.log, packages: h.packages,
-		seed: r.deployment.Run.Seed, stateDir: state, lockStep: lockStep}
-	if _, err := rand.Read(w.owner[:]); err != nil {
-		return r, fmt.Errorf("making an owner nonce: %w", err)
+	if err := requireOwnBot(db, r.deployment.Instances); err != nil {
+		return r, err
 	}
+	w.db, w.stateDir = db, state
 	w.runID = newRunID(time.Now(), w.owner)
 	r.wiring = w
-	if r.sim, err = startSimulated(ctx, a, filepath.Join(state, "i"), h.log); err != nil {
-		return r, exit(exitBoundary, "starting the simulated I: %w", err)
+	if r.sim, err = r.openExecution(ctx, f, state); err != nil {
+		return r, err
 	}
 	r.onClose(r.sim.close)
 	w.sink = r.sim
@@ -184,13 +206,13 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 		r.onClose(tee.close)
 		w.sink = tee
 	}
-	return r, r.members()
+	return r, r.members(ctx)
 }
 
-func (r *runner) members() error {
+func (r *runner) members(ctx context.Context) error {
 	r.supervisor = &supervisor.Supervisor{Tee: r.sim, Logger: r.wiring.log}
 	for _, d := range r.deployment.Instances {
-		p, err := r.wiring.instance(d)
+		p, err := r.wiring.instance(ctx, d)
 		if err != nil {
 			return err
 		}

@@ -41,6 +41,8 @@ type simulated struct {
 	members map[ipc.Address]*supervisor.Instance
 
 	lost atomic.Pointer[context.CancelCauseFunc] // told when I goes away under a run
+
+	external bool // a real I, which has its market elsewhere
 }
 
 // startSimulated starts the simulated I on a state folder and connects to it.
@@ -167,6 +169,9 @@ func (s *simulated) Ack(a ipc.Address, c ipc.Cursor) error { return s.client.Ack
 // Publish gives I a market event. It leaves with the next offer or sync, or when enough have come together: I looks at the market only when
 // it judges, or when an order rests with it.
 func (s *simulated) Publish(e ipc.MarketEvent) error {
+	if s.external {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := e.Header()
@@ -244,6 +249,6 @@ func (h *hearing) Lost(cause error) {
 
 func (s *simulated) gone(cause error) {
 	if lost := s.lost.Load(); lost != nil {
-		(*lost)(exit(exitBoundary, "the simulated I is gone: %w", cause))
+		(*lost)(exit(exitBoundary, "%s is gone: %w", s.name(), cause))
 	}
 }

@@ -22,11 +22,14 @@ type runSummary struct {
 	Unsubscribed uint64            `json:"unsubscribed"`
 	Seconds      float64           `json:"seconds"`
 	Instances    []instanceSummary `json:"instances"`
+	Refused      []string          `json:"refused,omitempty"` // packages whose strategies did not run
 }
 
 // instanceSummary is what one instance did.
 type instanceSummary struct {
 	Address   string                       `json:"instance"`
+	Isolation string                       `json:"isolation"` // level of the runner's walls: L1, L2, L3
+	Sandbox   string                       `json:"sandbox"`
 	Health    core.Health                  `json:"health_state"`
 	Reason    ipc.ReasonCode               `json:"reason_code,omitempty"`
 	Steps     ipc.Step                     `json:"steps"`
@@ -66,10 +69,15 @@ func (s *runSummary) halted() int {
 func (r *runner) summary(events uint64, took time.Duration, info feed.Info) *runSummary {
 	s := &runSummary{RunID: r.wiring.runID, Feed: info.Path, Events: events, Skipped: info.Skipped, Seconds: took.Seconds(),
 		Unsubscribed: r.supervisor.Unsubscribed()}
+	for _, refused := range r.deployment.Refused {
+		s.Refused = append(s.Refused, refused.Ref)
+	}
 	for _, m := range r.supervisor.Members {
 		p := m.Instance
 		i := instanceSummary{Address: p.Address().String(), Outcomes: map[string]uint64{}, Intents: map[string]map[string]uint64{},
 			Offered: map[string]uint64{}, Positions: map[string]string{}, Restarts: map[string]uint64{}, Reasons: map[string]uint64{}}
+		placed := r.wiring.levels[p.Address()]
+		i.Isolation, i.Sandbox = placed.level.String(), placed.box
 		i.Health, i.Reason = haltedReasons(m)
 		if state := p.State(); state != nil {
 			i.Steps, i.Open = state.StepNo, state.Book().OpenCount()
@@ -130,7 +138,7 @@ func (a *app) printSummary(s *runSummary) error {
 		if i.Reason != "" {
 			health += " (" + string(i.Reason) + ")"
 		}
-		fmt.Fprintf(w, "\n%s  %s\n", i.Address, health)
+		fmt.Fprintf(w, "\n%s  %s, in %s (%s)\n", i.Address, health, i.Sandbox, i.Isolation)
 		fmt.Fprintf(w, "  events     %d received = %d delivered + %d conflated + %d dropped; %d steps\n", i.Market.Received, i.Market.Delivered,
 			i.Market.Conflated, i.Market.Dropped, i.Steps)
 		if i.Market.Resumed > 0 {

@@ -20,6 +20,9 @@ func (s *State) answer(in *Answer, e *Effects) error {
 	if in.Outcome == Killed {
 		return s.killed(p, in.Reason, e)
 	}
+	if p.Kind == ipc.KindRecovered && in.Outcome != Faulted {
+		s.recovered(in.Outcome, "", e)
+	}
 	if in.Outcome == Applied && len(in.Body) == 0 {
 		return nil // by far the most frequent answer
 	}
@@ -84,6 +87,10 @@ func (s *State) faulted(p *Pending, a *ipc.Answer, e *Effects) error {
 	}
 	if p.Kind == EventInit {
 		s.halt(ipc.ReasonInitFailed, e)
+		return nil
+	}
+	if p.Kind == ipc.KindRecovered {
+		s.recovered(Faulted, reason, e)
 		return nil
 	}
 	s.climb(&s.Faults, s.params.Faults, ipc.ReasonBreakerFaults, e)
@@ -199,6 +206,10 @@ func (s *State) killed(p *Pending, reason ipc.ReasonCode, e *Effects) error {
 	e.note(guard.Warn, reason, fmt.Sprintf("step %d", p.Step))
 	if p.Kind == EventInit {
 		s.halt(ipc.ReasonInitFailed, e)
+		return nil
+	}
+	if p.Kind == ipc.KindRecovered { // the next runner gets one of its own
+		s.climb(&s.Kills, s.params.Kills, ipc.ReasonRunnerRestartsExhausted, e)
 		return nil
 	}
 	if err := s.enqueue(&ipc.EventSkipped{SkippedStep: p.Step, SkippedKind: p.Kind, Reason: reason}); err != nil {

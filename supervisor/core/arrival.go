@@ -125,24 +125,27 @@ func (s *State) risk(r *ipc.RiskEvent, e *Effects) {
 	e.note(guard.Degrade, ipc.ReasonRiskRestriction, id)
 }
 
-// safety obeys E. Cancel-all and hedge-to-flat begin with no_trade; the orders to cancel and to flatten are obligations.
+// safety obeys E. Cancel-all and hedge-to-flat are obligations; a freeze stops those too.
 func (s *State) safety(c *ipc.SafetyEvent, e *Effects) {
 	switch c.Command {
 	case ipc.SafetyUnfreeze:
 		s.lift("safety")
+		s.hasten()
 		e.note(guard.Fine, ipc.ReasonConditionMet, "safety")
 		return
 	case ipc.SafetyHalt:
 		s.halt(ipc.ReasonSafetyHalt, e)
 		return
 	}
-	reason := ipc.ReasonSafetyFreeze
 	switch c.Command {
 	case ipc.SafetyCancelAll:
-		reason = ipc.ReasonSafetyCancelAll
+		s.undertake(gate.CancelAll, gate.OriginSafety, ipc.ReasonSafetyCancelAll, e)
+		return
 	case ipc.SafetyHedgeToFlat:
-		reason = ipc.ReasonSafetyHedgeToFlat
+		s.undertake(gate.HedgeToFlat, gate.OriginSafety, ipc.ReasonSafetyHedgeToFlat, e)
+		return
 	}
+	reason := ipc.ReasonSafetyFreeze
 	s.impose(gate.Held{ID: "safety", Origin: gate.OriginSafety, Restriction: gate.NoTrade(), Reason: reason,
 		Release: gate.ReleaseManual, Since: s.CoreTS})
 	e.note(guard.Degrade, reason, "")

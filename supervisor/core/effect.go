@@ -8,15 +8,16 @@ import (
 
 // IntentRow is the ledger's record of one judged intent.
 type IntentRow struct {
-	Key       ipc.Key
-	Step      ipc.Step
-	Ordinal   uint32
-	Kind      ipc.IntentKind
-	Verdict   gate.Verdict
-	Asked     *ipc.Intent // as the strategy answered it
-	ValidCore ipc.Nanos
-	ValidWall ipc.Nanos
-	Epoch     ipc.Epoch
+	Key        ipc.Key
+	Step       ipc.Step
+	Ordinal    uint32
+	Kind       ipc.IntentKind
+	Verdict    gate.Verdict
+	Asked      *ipc.Intent // as the strategy answered it
+	ValidCore  ipc.Nanos
+	ValidWall  ipc.Nanos
+	Epoch      ipc.Epoch
+	Obligation uint64 // that made it; 0 = the strategy's
 }
 
 // StatusRow is one appended transition of an intent's status.

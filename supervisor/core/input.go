@@ -21,6 +21,7 @@ const (
 	KindCommand  InputKind = 9  // an operator's command
 	KindConfig   InputKind = 10 // a validated configuration change
 	KindTick     InputKind = 11 // nothing but the time
+	KindInform   InputKind = 12 // a runner was brought up on a checkpoint without a replay
 )
 
 // Input is one of the input structs of this file, always held as a pointer.
@@ -147,6 +148,10 @@ const (
 	OpMode   CommandOp = 3 // replaces the operator's restriction
 	// OpShutdown tells the strategy that the runner is going to stop in order.
 	OpShutdown CommandOp = 4
+	// OpCancelAll and OpHedgeToFlat are obligations: M does them itself, with or without a runner. OpAbandon ends one that cannot be met.
+	OpCancelAll   CommandOp = 5
+	OpHedgeToFlat CommandOp = 6
+	OpAbandon     CommandOp = 7
 )
 
 // Command is an operator's command.

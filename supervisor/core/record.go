@@ -87,6 +87,10 @@ func AppendInput(b []byte, in Input) []byte {
 	case *Tick:
 		w.head(3, in)
 		w.int(in.WallTS)
+	case *Inform:
+		w.head(4, in)
+		w.uint(uint64(in.Step))
+		w.bin(in.Event)
 	}
 	return w.b
 }
@@ -177,6 +181,8 @@ func (r *reader) input(kind InputKind, at At) (Input, uint32) {
 		return &Config{At: at, Event: r.bin(), Init: r.bin()}, 4
 	case KindTick:
 		return &Tick{At: at, WallTS: r.int()}, 3
+	case KindInform:
+		return &Inform{At: at, Step: ipc.Step(r.uint()), Event: r.bin()}, 4
 	}
 	return nil, 0
 }

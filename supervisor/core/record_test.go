@@ -34,6 +34,7 @@ func everyInput() []Input {
 		&Command{At: at, Op: OpMode, Who: "op", Reason: ipc.ReasonOperatorMode, Restriction: r},
 		&Config{At: at, Event: []byte{5}, Init: []byte{6}},
 		&Tick{At: at, WallTS: 14},
+		&Inform{At: at, Step: 9, Event: []byte{7}},
 	}
 }
 
@@ -45,7 +46,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 		log = AppendInput(log, in)
 		kinds[in.InputKind()] = true
 	}
-	for k := KindStart; k <= KindTick; k++ {
+	for k := KindStart; k <= KindInform; k++ {
 		if !kinds[k] {
 			t.Errorf("input kind %d is not tried", k)
 		}

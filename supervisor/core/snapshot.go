@@ -16,37 +16,42 @@ const snapshotVersion = 1
 
 // snapshot is a State as a checkpoint holds it. JSON, because it is small, rare, and read by people after an incident.
 type snapshot struct {
-	Version     int             `json:"version"`
-	Address     ipc.Address     `json:"address"`
-	Lineage     string          `json:"lineage"`
-	InputNo     ipc.InputNo     `json:"input_no"`
-	Step        ipc.Step        `json:"step"`
-	CoreTS      ipc.Nanos       `json:"core_ts"`
-	ProcessedTS ipc.Nanos       `json:"processed_ts"`
-	Epoch       ipc.Epoch       `json:"epoch"`
-	RunID       ipc.RunID       `json:"run_id"`
-	PackageHash ipc.Digest      `json:"package_hash"`
-	ConfigHash  ipc.Digest      `json:"config_hash"`
-	Params      json.RawMessage `json:"params"`
-	Init        []byte          `json:"init"`
-	NextInit    []byte          `json:"next_init"`
-	Pending     *Pending        `json:"pending"`
-	Timers      []Timer         `json:"timers"`
-	Queue       []Queued        `json:"queue"`
-	Cursors     []ipc.Cursor    `json:"cursors"`
-	Market      []MarketCursor  `json:"market"`
-	Held        []gate.Held     `json:"held"`
-	Halted      ipc.ReasonCode  `json:"halted"`
-	Released    ipc.InputNo     `json:"released"`
-	Timeouts    guard.Ladder    `json:"timeouts"`
-	Faults      guard.Ladder    `json:"faults"`
-	Kills       guard.Ladder    `json:"kills"`
-	Rejects     guard.Ladder    `json:"rejects"`
-	Refusals    guard.Ladder    `json:"refusals"`
-	Second      gate.Window     `json:"second"`
-	Cancels     gate.Window     `json:"cancels"`
-	Run         int             `json:"run"`
-	Book        gate.BookRecord `json:"book"`
+	Version     int              `json:"version"`
+	Address     ipc.Address      `json:"address"`
+	Lineage     string           `json:"lineage"`
+	InputNo     ipc.InputNo      `json:"input_no"`
+	Step        ipc.Step         `json:"step"`
+	CoreTS      ipc.Nanos        `json:"core_ts"`
+	ProcessedTS ipc.Nanos        `json:"processed_ts"`
+	Epoch       ipc.Epoch        `json:"epoch"`
+	RunID       ipc.RunID        `json:"run_id"`
+	PackageHash ipc.Digest       `json:"package_hash"`
+	ConfigHash  ipc.Digest       `json:"config_hash"`
+	Params      json.RawMessage  `json:"params"`
+	Init        []byte           `json:"init"`
+	NextInit    []byte           `json:"next_init"`
+	Pending     *Pending         `json:"pending"`
+	Timers      []Timer          `json:"timers"`
+	Queue       []Queued         `json:"queue"`
+	Cursors     []ipc.Cursor     `json:"cursors"`
+	Market      []MarketCursor   `json:"market"`
+	Held        []gate.Held      `json:"held"`
+	Recovery    *Recovery        `json:"recovery,omitempty"`
+	Obligation  *gate.Obligation `json:"obligation,omitempty"`
+	Obligations uint64           `json:"obligations,omitempty"`
+	OwnIntents  uint64           `json:"own_intents,omitempty"`
+	WallAhead   ipc.Nanos        `json:"wall_ahead"`
+	Halted      ipc.ReasonCode   `json:"halted"`
+	Released    ipc.InputNo      `json:"released"`
+	Timeouts    guard.Ladder     `json:"timeouts"`
+	Faults      guard.Ladder     `json:"faults"`
+	Kills       guard.Ladder     `json:"kills"`
+	Rejects     guard.Ladder     `json:"rejects"`
+	Refusals    guard.Ladder     `json:"refusals"`
+	Second      gate.Window      `json:"second"`
+	Cancels     gate.Window      `json:"cancels"`
+	Run         int              `json:"run"`
+	Book        gate.BookRecord  `json:"book"`
 }
 
 // Marshal returns the state as bytes: equal states give equal bytes (NN-7).
@@ -58,7 +63,8 @@ func (s *State) Marshal() ([]byte, error) {
 	b, err := json.Marshal(snapshot{
 		Version: snapshotVersion, Address: s.Address, Lineage: s.Lineage.String(), InputNo: s.InputNo, Step: s.StepNo, CoreTS: s.CoreTS,
 		ProcessedTS: s.ProcessedTS, Epoch: s.Epoch, RunID: s.RunID, PackageHash: s.PackageHash, ConfigHash: s.ConfigHash, Params: s.written, Init: s.Init, NextInit: s.NextInit,
-		Pending: s.Pending, Timers: s.Timers, Queue: s.Queue, Cursors: s.Cursors, Market: s.Market, Held: s.Held, Halted: s.Halted, Released: s.Released,
+		Pending: s.Pending, Timers: s.Timers, Queue: s.Queue, Cursors: s.Cursors, Market: s.Market, Held: s.Held, Recovery: s.Recovery, Obligation: s.Obligation, Obligations: s.Obligations,
+		OwnIntents: s.OwnIntents, WallAhead: s.WallAhead, Halted: s.Halted, Released: s.Released,
 		Timeouts: s.Timeouts, Faults: s.Faults, Kills: s.Kills, Rejects: s.Rejects, Refusals: s.Refusals, Second: s.gate.Second, Cancels: s.gate.Cancels, Run: s.gate.Run,
 		Book: book,
 	})
@@ -91,7 +97,8 @@ func Restore(b []byte, address ipc.Address, lineage ipc.Lineage) (*State, error)
 	s.Epoch, s.RunID, s.PackageHash, s.ConfigHash = c.Epoch, c.RunID, c.PackageHash, c.ConfigHash
 	s.Pending, s.Timers, s.Queue, s.Cursors, s.Held = c.Pending, c.Timers, c.Queue, c.Cursors, c.Held
 	s.Market = c.Market
-	s.Halted, s.Released = c.Halted, c.Released
+	s.Obligation, s.Obligations, s.OwnIntents, s.WallAhead = c.Obligation, c.Obligations, c.OwnIntents, c.WallAhead
+	s.Recovery, s.Halted, s.Released = c.Recovery, c.Halted, c.Released
 	s.Timeouts, s.Faults, s.Kills, s.Rejects, s.Refusals = c.Timeouts, c.Faults, c.Kills, c.Rejects, c.Refusals
 	s.gate.Second, s.gate.Cancels, s.gate.Run, s.gate.RunID = c.Second, c.Cancels, c.Run, c.RunID
 	if err := s.gate.Book.Load(c.Book); err != nil {

@@ -17,6 +17,7 @@ import (
 type Params struct {
 	Policy           *gate.Policy
 	ExternalApproval bool       // J/E approve; otherwise policy does (GT-7)
+	Inform           bool       // a new runner gets the checkpoint and on_recovered, no replay (RS-5)
 	Timeouts         guard.Rule // late answers
 	Faults           guard.Rule // typed failures of the strategy
 	Kills            guard.Rule // deliveries that killed the runner
@@ -78,6 +79,13 @@ type State struct {
 	Held     []gate.Held    // sorted by ID
 	Init     []byte         // what on_init of a restored runner gets: an ipc.Init as a message
 	NextInit []byte         // the same with the configuration whose ConfigUpdate is queued
+	Recovery *Recovery      // not nil: an informed strategy may not increase risk yet
+
+	Obligation  *gate.Obligation // under way
+	Obligations uint64           // number of the last one
+	OwnIntents  uint64           // made by obligations
+	WallAhead   ipc.Nanos        // wall time minus core time, when both were last told
+
 	Halted   ipc.ReasonCode
 	Released ipc.InputNo // highest input known to be durable
 
@@ -120,6 +128,9 @@ func (s *State) setParams(written []byte) error {
 
 // Book returns the view of positions and open intents; read it only.
 func (s *State) Book() *gate.Book { return s.gate.Book }
+
+// StrategyVersion is the one that the last start named.
+func (s *State) StrategyVersion() string { return s.gate.Policy.StrategyVersion }
 
 // Mode returns the join of all restrictions in force; a halted instance may not trade.
 func (s *State) Mode() gate.Mode {

@@ -44,8 +44,16 @@ func (s *State) Step(in Input) (*Effects, error) {
 		s.Queue = append(s.Queue, Queued{Event: in.Event})
 	case *Tick:
 		s.expire(in.WallTS, e)
+	case *Inform:
+		err = s.inform(in, e)
 	default:
 		err = fmt.Errorf("input kind %d is unknown", in.InputKind())
+	}
+	if err == nil {
+		s.endRecovery(e)
+		if s.Obligation != nil {
+			err = s.oblige(e)
+		}
 	}
 	if err == nil {
 		err = s.enqueueDiscarded()
@@ -74,6 +82,7 @@ func (s *State) start(in *Start) error {
 	if err := s.setParams(in.Params); err != nil {
 		return err
 	}
+	s.WallAhead = in.WallTS - s.CoreTS
 	s.Epoch, s.RunID, s.PackageHash = in.Epoch, in.RunID, in.PackageHash
 	if s.gate.RunID != in.RunID {
 		s.gate.RunID, s.gate.Run = in.RunID, 0
@@ -82,6 +91,9 @@ func (s *State) start(in *Start) error {
 		// What the log calls approved may have been sent: offers are not awaited. Nothing is sent again before I was asked.
 		t.Unsettled = t.Status == ipc.StatusApproved || t.Status == ipc.StatusOffered
 		t.Again, t.Asked = false, false
+	}
+	if s.params.Inform && s.Began() {
+		s.recover() // before I is asked: what the strategy will not remember may not increase risk
 	}
 	if s.StepNo == 0 || in.ConfigHash == s.ConfigHash {
 		s.ConfigHash, s.Init = in.ConfigHash, in.Init
@@ -134,7 +146,10 @@ func (s *State) deliver(in *Delivery) error {
 			}
 			s.cancelTimer(event.TimerID)
 		case *ipc.ConfigUpdate:
-			s.ConfigHash, s.Init, s.NextInit = event.ConfigHash, s.NextInit, nil
+			s.ConfigHash = event.ConfigHash
+			if s.NextInit != nil { // of two changes that wait, the first delivery makes the newer one what a new runner gets
+				s.Init, s.NextInit = s.NextInit, nil
+			}
 		}
 	}
 	if kind != EventInit {
@@ -195,7 +210,7 @@ func (s *State) setStatus(t *gate.Tracked, next ipc.Status, reason ipc.ReasonCod
 		return false
 	}
 	e.Statuses = append(e.Statuses, StatusRow{Key: t.Key, Status: next, Reason: reason, CoreTS: s.CoreTS, Epoch: s.Epoch})
-	if next.Terminal() && next != ipc.StatusCommitted {
+	if next.Terminal() && next != ipc.StatusCommitted && t.Obligation == 0 {
 		s.notify(t.Step, t.Key, cmp.Or(reason, ipc.ReasonSinkRefused))
 	}
 	return true
@@ -219,7 +234,7 @@ func (s *State) approval(in *Approval, e *Effects) {
 // release offers what has become durable, after looking at restrictions and validity once more (design section 6). What may have been
 // sent before a restart waits until I has been asked: never a blind re-send.
 func (s *State) release(in *Release, e *Effects) {
-	s.Released = max(s.Released, in.Upto)
+	s.Released, s.WallAhead = max(s.Released, in.Upto), in.WallTS-s.CoreTS
 	for _, t := range s.gate.Book.Open() {
 		if t.InputNo > s.Released || t.Unsettled {
 			continue
@@ -260,6 +275,7 @@ func (s *State) Recheck(t *gate.Tracked, coreTS, wall ipc.Nanos) ipc.Status {
 
 // expire ends intents whose approval, or release, did not come in time. One that may have been sent is for I to end.
 func (s *State) expire(wall ipc.Nanos, e *Effects) {
+	s.WallAhead = wall - s.CoreTS
 	for _, t := range s.gate.Book.Open() {
 		if !t.Expired(s.CoreTS, wall) {
 			continue
@@ -271,6 +287,19 @@ func (s *State) expire(wall ipc.Nanos, e *Effects) {
 			s.setStatus(t, ipc.StatusExpired, ipc.ReasonValidUntilPassed, e)
 		}
 	}
+}
+
+// Deadline is the core time at which something ends although no input comes: a staged or unsent intent, or the pause of an obligation. False when there is nothing.
+func (s *State) Deadline() (ipc.Nanos, bool) {
+	least, any := s.retryAt()
+	for _, t := range s.gate.Book.All() {
+		if t.Status == ipc.StatusStaged || t.Status == ipc.StatusApproved && !t.Unsettled {
+			if !any || t.ValidCore+1 < least {
+				least, any = t.ValidCore+1, true
+			}
+		}
+	}
+	return least, any
 }
 
 func (s *State) guard(in *Guard, e *Effects) {
@@ -298,6 +327,8 @@ func (s *State) command(in *Command, e *Effects) error {
 			e.Resume = true
 		}
 		e.note(guard.Fine, ipc.ReasonOperatorResume, in.Who)
+	case OpCancelAll, OpHedgeToFlat, OpAbandon:
+		s.ordered(in, e)
 	case OpShutdown:
 		return s.enqueue(&ipc.Shutdown{Reason: in.Reason})
 	case OpMode:

@@ -157,9 +157,12 @@ func (w *world) key(label string) ipc.Key {
 	}
 	o := ipc.Owner{Address: here, Lineage: lineage}
 	var step, ordinal uint32
+	var no, attempt uint64
 	k := ipc.Key(label)
 	if name, named := strings.CutPrefix(label, "n:"); named {
 		k = o.NamedKey(name)
+	} else if _, err := fmt.Sscanf(label, "m%d.%d.%d", &no, &attempt, &ordinal); err == nil {
+		k = o.ObligationKey(no, attempt, ordinal)
 	} else if _, err := fmt.Sscanf(label, "%d.%d", &step, &ordinal); err == nil {
 		k = o.StepKey(ipc.Step(step), ordinal)
 	}
@@ -184,7 +187,14 @@ func (w *world) label(k ipc.Key) string {
 // print writes what the shell would have to do, one thing a line.
 func (w *world) print(e *Effects) string {
 	var b strings.Builder
+	own := 0
 	for _, r := range e.Intents {
+		if r.Obligation != 0 {
+			w.key(fmt.Sprintf("m%d.%s.%d", r.Obligation, r.Asked.Meta.TraceID[strings.LastIndexByte(string(r.Asked.Meta.TraceID), '-')+1:], own))
+			own++
+			fmt.Fprintf(&b, "own intent %s %s\n", w.label(r.Key), w.doing(r.Asked))
+			continue
+		}
 		fmt.Fprintf(&b, "intent %s %s %s", w.label(r.Key), r.Kind, r.Verdict.Outcome)
 		if r.Verdict.Reason != "" {
 			fmt.Fprintf(&b, " %s", r.Verdict.Reason)
@@ -241,6 +251,17 @@ func (w *world) print(e *Effects) string {
 	return tidy.String()
 }
 
+// doing says what an intent of M's own does.
+func (w *world) doing(i *ipc.Intent) string {
+	switch body := i.Body.(type) {
+	case *ipc.CancelIntent:
+		return "cancels " + w.label(body.TargetKey)
+	case *ipc.OrderIntent:
+		return fmt.Sprintf("%s %s reduce_only %v", map[ipc.Side]string{ipc.SideBuy: "buys", ipc.SideSell: "sells"}[body.Side], body.Quantity, body.ReduceOnly)
+	}
+	return i.Kind().String()
+}
+
 // queued describes what waits for the strategy.
 func (w *world) queued() string {
 	text := ""
@@ -264,8 +285,21 @@ func (w *world) describe(event ipc.Event) string {
 		return text + ")"
 	case *ipc.EventSkipped:
 		return fmt.Sprintf("skipped(step %d %s)", e.SkippedStep, e.Reason)
+	case *ipc.Recovered:
+		text := "recovered("
+		for _, p := range e.Positions {
+			text += p.Quantity.String()
+		}
+		for _, o := range e.Open {
+			text += fmt.Sprintf(" %s %s", w.label(o.Key), o.Status)
+		}
+		return text + ")"
 	case *ipc.Shutdown:
 		return "shutdown"
+	case *ipc.Timer:
+		return "timer"
+	case *ipc.Quote:
+		return "quote"
 	case *ipc.ConfigUpdate:
 		return "config_update"
 	case *ipc.ExecutionSnapshot:

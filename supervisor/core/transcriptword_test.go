@@ -23,7 +23,7 @@ func (w *world) run(d *datadriven.TestData) string {
 	}
 	switch d.Cmd {
 	case "params":
-		w.params.ExternalApproval = d.HasArg("external")
+		w.params.ExternalApproval, w.params.Inform = d.HasArg("external"), d.HasArg("inform")
 		return ""
 	case "start":
 		return w.step(w.startInput(w.s.Epoch+1, ipc.RunID(fmt.Sprintf("run-%d", w.s.Epoch+1))))
@@ -77,6 +77,8 @@ func (w *world) run(d *datadriven.TestData) string {
 	case "config":
 		event := w.encode(&ipc.ConfigUpdate{ConfigHash: ipc.Digest{5}, Who: "operator", Why: "test"})
 		return w.step(&Config{At: w.at(), Event: event})
+	case "inform": // a new runner stands on the checkpoint of a step
+		return w.step(w.inform(d))
 	case "tick":
 		return w.step(&Tick{At: w.at(), WallTS: wall0 + w.now})
 	case "book":
@@ -134,6 +136,17 @@ func (w *world) delivery(d *datadriven.TestData) *Delivery {
 	return in
 }
 
+func (w *world) inform(d *datadriven.TestData) *Inform {
+	event, err := w.s.RecoveredEvent(nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if d.HasArg("wrong") {
+		event = w.encode(&ipc.Shutdown{})
+	}
+	return &Inform{At: w.at(), Step: 1, Event: event}
+}
+
 func (w *world) command(d *datadriven.TestData) *Command {
 	in := &Command{At: w.at(), Who: "operator", Reason: ipc.ReasonOperatorHalt, Restriction: gate.Unrestricted()}
 	switch d.CmdArgs[0].Key {
@@ -143,6 +156,12 @@ func (w *world) command(d *datadriven.TestData) *Command {
 		in.Op = OpResume
 	case "shutdown":
 		in.Op = OpShutdown
+	case "cancel_all":
+		in.Op = OpCancelAll
+	case "hedge_to_flat":
+		in.Op = OpHedgeToFlat
+	case "abandon":
+		in.Op = OpAbandon
 	case "mode":
 		in.Op, in.Restriction = OpMode, restriction(value(d, "mode"))
 	}
@@ -326,7 +345,7 @@ func (w *world) arrive(d *datadriven.TestData) string {
 	case "safety":
 		c.Source = "e"
 		event = &ipc.SafetyEvent{Command: map[string]ipc.SafetyCommand{"freeze": ipc.SafetyFreeze, "unfreeze": ipc.SafetyUnfreeze, "halt": ipc.SafetyHalt,
-			"cancel_all": ipc.SafetyCancelAll}[d.CmdArgs[1].Key]}
+			"cancel_all": ipc.SafetyCancelAll, "hedge_to_flat": ipc.SafetyHedgeToFlat}[d.CmdArgs[1].Key]}
 	}
 	c.Seq = w.seq[c.Source] + 1
 	if n := value(d, "seq"); n != "" {
@@ -365,7 +384,7 @@ func (w *world) book() string {
 		for _, c := range []struct {
 			on   bool
 			word string
-		}{{t.Working, "working"}, {t.Unsettled, "unsettled"}, {t.EarlyFinal, "early final"}} {
+		}{{t.Working, "working"}, {t.Unsettled, "unsettled"}, {t.EarlyFinal, "early final"}, {t.Obligation != 0, "own"}} {
 			if c.on {
 				text += ", " + c.word
 			}

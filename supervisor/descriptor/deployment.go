@@ -78,6 +78,13 @@ type Deployment struct {
 	Secrets     map[string]SecretRef
 	Instruments []ipc.Instrument // the whole table, sorted by id
 	Instances   []Instance       // sorted by address
+	Refused     []Refusal        // packages that cannot be opened, while others can
+}
+
+// Refusal is a package whose strategies do not run, and why (AD-5). One strategy's mistake does not stop the others.
+type Refusal struct {
+	Ref      string // as written: a path or a hash
+	Findings Findings
 }
 
 // Instance is one shard of a strategy as deployed (DM-2).

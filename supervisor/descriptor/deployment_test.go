@@ -244,6 +244,39 @@ func TestDeploymentSchemaAgreesWithDecoder(t *testing.T) {
 	}
 }
 
+// One strategy's mistake does not stop the others; where nothing is left, or the deployment itself is wrong, all of it is told.
+// Proves: AD-5, NN-2
+func TestOneBrokenPackageRefusesItsOwnStrategies(t *testing.T) {
+	dir := t.TempDir()
+	deploy := func(globs string, names ...string) (*Deployment, error) {
+		for i, name := range names {
+			names[i] = filepath.Join(dir, name)
+		}
+		short, err := NewDeployment(names, Short{Run: Run{Seed: 3}, Globs: []string{globs}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		open := packages(t)
+		return short.Resolve(func(ref string) (Package, error) {
+			if filepath.Base(ref) == "broken" {
+				return Package{}, errors.New("it does not import")
+			}
+			return open(ref)
+		})
+	}
+	d, err := deploy("EURUSD.*", "broken", "single")
+	if err != nil || len(d.Instances) != 1 || len(d.Refused) != 1 || !strings.Contains(d.Refused[0].Findings.Error(), "it does not import") {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if _, err := deploy("EURUSD.*", "broken"); err == nil || !strings.Contains(err.Error(), "it does not import") {
+		t.Errorf("with nothing left to run: %v", err)
+	}
+	_, err = deploy("BTCUSD.*", "broken", "sharded")
+	if fs, ok := AsFindings(err); !ok || len(fs) != 2 {
+		t.Errorf("with a mistake in the deployment too: %v", err)
+	}
+}
+
 // The short form gives the same as the file that says the same.
 func TestShortFormIsTheSameDeployment(t *testing.T) {
 	dir := t.TempDir()

@@ -14,8 +14,9 @@ import (
 const CodeHash = ipc.ReasonPackageHashMismatch
 
 // Resolve finds the package of every entry through open, makes the instances, and validates what only the packages
-// can tell: configuration, ceilings, instruments. open gets an absolute folder or a package hash, each once; its
-// Findings are part of the result. The error is Findings: everything that is wrong in the whole deployment.
+// can tell: configuration, ceilings, instruments. open gets an absolute folder or a package hash, each once. A package that
+// cannot be opened refuses its own strategies only, as long as others remain: see Deployment.Refused. Everything else that is
+// wrong refuses the whole deployment; the error is Findings: all there are, the refused packages' too.
 func (f *DeploymentFile) Resolve(open func(ref string) (Package, error)) (*Deployment, error) {
 	r := resolver{file: f, opened: map[string]Package{}, failed: map[string]bool{}, taken: map[ipc.Address]string{}}
 	d := &Deployment{
@@ -30,9 +31,15 @@ func (f *DeploymentFile) Resolve(open func(ref string) (Package, error)) (*Deplo
 	if n := int64(len(d.Instances)); n > f.Policy.MaxInstances {
 		r.add(CodePolicy, "policy.max_instances", fmt.Sprintf("the deployment makes %d instances, allowed are %d", n, f.Policy.MaxInstances), "narrow the instruments of sharded strategies, or raise policy.max_instances")
 	}
-	if err := r.findings.sorted().Err(); err != nil {
-		return nil, err
+	if len(r.findings) > 0 || len(d.Instances) == 0 {
+		for _, refused := range r.refused {
+			r.findings = append(r.findings, refused.Findings...)
+		}
+		if err := r.findings.sorted().Err(); err != nil {
+			return nil, err
+		}
 	}
+	d.Refused = r.refused
 	slices.SortFunc(d.Instances, func(a, b Instance) int {
 		return cmp.Or(cmp.Compare(a.Address.Bot, b.Address.Bot), cmp.Compare(a.Address.Strategy, b.Address.Strategy), cmp.Compare(a.Address.Instance, b.Address.Instance))
 	})
@@ -45,15 +52,20 @@ type resolver struct {
 	failed   map[string]bool
 	taken    map[ipc.Address]string // place of the first use
 	findings Findings
+	refused  []Refusal
 }
 
 func (r *resolver) add(code Code, path, problem, remedy string) {
+	r.findings = append(r.findings, r.finding(code, path, problem, remedy))
+}
+
+func (r *resolver) finding(code Code, path, problem, remedy string) Finding {
 	f := Finding{Code: code, File: r.file.File, Key: path, Problem: problem, Remedy: remedy}
 	if r.file.doc != nil {
 		p := r.file.doc.place(path)
 		f.Line, f.Column = p.line, p.column
 	}
-	r.findings = append(r.findings, f)
+	return f
 }
 
 // bots are the listed ones, or those that the entries name.
@@ -79,11 +91,11 @@ func (r *resolver) open(e Entry, open func(string) (Package, error)) (Package, b
 		var err error
 		if p, err = open(e.Package); err != nil {
 			r.failed[e.Package] = true
-			if more, are := AsFindings(err); are {
-				r.findings = append(r.findings, more...)
-			} else {
-				r.add(CodePackage, e.at("package"), fmt.Sprintf("%s: %v", e.Ref, err), "correct the package, then run `msup build "+e.Ref+"`")
+			found, are := AsFindings(err)
+			if !are {
+				found = Findings{r.finding(CodePackage, e.at("package"), fmt.Sprintf("%s: %v", e.Ref, err), "correct the package, then run `msup build "+e.Ref+"`")}
 			}
+			r.refused = append(r.refused, Refusal{Ref: e.Ref, Findings: found.sorted()})
 			return Package{}, false
 		}
 		r.opened[e.Package] = p

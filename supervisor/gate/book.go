@@ -109,12 +109,22 @@ func (b *Book) Lookup(k ipc.Key) (*Tracked, bool) {
 // Open returns all tracked intents in the order of their steps. The slice is the caller's.
 func (b *Book) Open() []*Tracked { return slices.Clone(b.open) }
 
+// All is Open without the copy: it must not be kept, and not be ranged over while intents end.
+func (b *Book) All() []*Tracked { return b.open }
+
 // OpenCount is the number of tracked intents (SB-5).
 func (b *Book) OpenCount() int { return len(b.open) }
 
-// Undecided reports whether an intent waits for an approval or for I's word.
+// Undecided reports whether an intent waits for I's word, or to be put before J/E. One that they have been asked about waits for people.
 func (b *Book) Undecided() bool {
-	return slices.ContainsFunc(b.open, func(t *Tracked) bool { return t.Status < ipc.StatusCommitted })
+	return slices.ContainsFunc(b.open, func(t *Tracked) bool {
+		return t.Status < ipc.StatusCommitted && !(t.Status == ipc.StatusStaged && t.Asked)
+	})
+}
+
+// Unasked reports whether J/E have still to be asked about a staged intent.
+func (b *Book) Unasked() bool {
+	return slices.ContainsFunc(b.open, func(t *Tracked) bool { return t.Status == ipc.StatusStaged && !t.Asked })
 }
 
 // OldestOpenStep is the lowest step of a tracked intent; next when there is none. I keeps keys from there on.

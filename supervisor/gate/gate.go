@@ -66,6 +66,9 @@ func (g *Gate) Recheck(t *Tracked, mode Mode, coreTS, wall ipc.Nanos) (next ipc.
 	if t.Expired(coreTS, wall) {
 		return ipc.StatusExpired, ipc.ReasonValidUntilPassed, "valid_until has passed"
 	}
+	if t.Obligation != 0 {
+		return g.recheckOwn(t, mode)
+	}
 	if !tradesRisk(t.Intent.Body) {
 		return ipc.StatusOffered, "", ""
 	}

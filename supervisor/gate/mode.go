@@ -50,6 +50,7 @@ type Mode struct {
 	LimitOnly  bool
 	ReduceOnly bool
 	NoTrade    bool
+	Frozen     bool // by E: M's own obligations stop too
 	// Causes hold the reason that each part of the mode comes from: the first held one, in order of ID.
 	SizeReason, LimitReason, ReduceReason, TradeReason ipc.ReasonCode
 }
@@ -72,6 +73,7 @@ func Join(held []Held) Mode {
 	m := Mode{SizeFactor: One}
 	for i := range held {
 		r := &held[i].Restriction
+		m.Frozen = m.Frozen || held[i].Origin == OriginSafety && held[i].Reason == ipc.ReasonSafetyFreeze
 		factor := r.SizeFactor
 		if factor.Sign() < 0 || factor.Cmp(One) > 0 {
 			factor = ipc.Decimal{}

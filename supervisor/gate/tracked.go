@@ -22,6 +22,8 @@ type Tracked struct {
 	Side       ipc.Side
 	Remaining  ipc.Decimal // open quantity on Side
 	Reported   bool        // Remaining is I's word, not M's assumption
+	Obligation uint64      // of M itself; 0 = the strategy's
+	CancelTS   ipc.Nanos   // an obligation has asked for its cancel and repeats it from here on, core_ts
 	Intent     *ipc.Intent // after the gate
 }
 

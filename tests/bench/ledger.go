@@ -38,8 +38,8 @@ func (m *memory) LastInput() ipc.InputNo {
 	return m.last
 }
 
-func (m *memory) NextEpoch(ipc.Nonce) (ipc.Epoch, error) {
-	m.epoch++
+func (m *memory) NextEpoch(_ ipc.Nonce, above ipc.Epoch) (ipc.Epoch, error) {
+	m.epoch = max(m.epoch, above) + 1
 	return m.epoch, nil
 }
 
@@ -87,6 +87,9 @@ func (m *memory) SaveCheckpoint(c supervisor.Checkpoint) error {
 	return nil
 }
 
+// Prune: the memory keeps everything.
+func (m *memory) Prune() (int, error) { return 0, nil }
+
 func (m *memory) Checkpoints() ([]supervisor.Checkpoint, []error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -104,8 +107,8 @@ type volume struct{ inputs, rows, orders, orderBytes int64 }
 
 var _ supervisor.Ledger = (*durable)(nil)
 
-func (d *durable) NextEpoch(owner ipc.Nonce) (ipc.Epoch, error) {
-	return d.Instance.NextEpoch(statedb.LeaseRow{PID: os.Getpid(), BootID: "bench", Nonce: owner})
+func (d *durable) NextEpoch(owner ipc.Nonce, above ipc.Epoch) (ipc.Epoch, error) {
+	return d.Instance.NextEpochAbove(above, statedb.LeaseRow{PID: os.Getpid(), BootID: "bench", Nonce: owner})
 }
 
 func (d *durable) Persist(b *supervisor.Batch) {

@@ -21,10 +21,10 @@ import (
 //	nobody CODE ARG…           the same as an unprivileged user
 //	start NAME ARG…            run it in the background
 //	until NAME REGEXP [COUNT]  wait until its standard error matches, so many times
-//	signal NAME SIGNAL         INT, TERM or KILL
+//	signal NAME SIGNAL         INT, TERM, KILL, STOP or CONT; one that is stopped may be killed by others until it goes on
 //	await NAME CODE            wait for its end
 //	killrunner NAME REGEXP     kill -9 the runner whose address matches
-//	same FILE FILE             the intents are the same apart from key, run_id, trace_id and what is made of them
+//	same FILE FILE             the intents are the same apart from key, run_id, trace_id, epoch and what is made of them
 //	holds FILE PATH OP VALUE   compare a value of a JSON document
 //	accounts FILE              received = delivered + conflated + dropped, for every instance of a summary
 //	once STATE FILE            I knows every intent once, and the summary's positions are the sum of the fills
@@ -109,12 +109,13 @@ func doUntil(ts *testscript.TestScript, args []string) {
 }
 
 func doSignal(ts *testscript.TestScript, args []string) {
-	s, ok := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}[args[1]]
+	s, ok := map[string]syscall.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL,
+		"STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}[args[1]]
 	if !ok {
-		ts.Fatalf("signal %s is not one of INT, TERM, KILL", args[1])
+		ts.Fatalf("signal %s is not one of INT, TERM, KILL, STOP, CONT", args[1])
 	}
 	p := named(ts, args[0])
-	p.killed = s == syscall.SIGKILL
+	p.killed = s == syscall.SIGKILL || s == syscall.SIGSTOP
 	ts.Check(p.cmd.Process.Signal(s))
 }
 
@@ -124,8 +125,9 @@ func doKillRunner(ts *testscript.TestScript, args []string) {
 	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
 }
 
-// differing are the fields of an intent that differ from run to run: the key, what names the run, and the digest, which covers the key.
-var differing = []string{"key", "run_id", "trace_id", "digest", "target_key", "row_key"}
+// differing are the fields of an intent that differ from run to run: the key, what names the run and counts the starts on this host, and
+// the digest, which covers the key.
+var differing = []string{"key", "run_id", "trace_id", "epoch", "digest", "target_key", "row_key"}
 
 // intentsOf reads intents without what differs from run to run.
 func intentsOf(ts *testscript.TestScript, file string) (lines []string) {

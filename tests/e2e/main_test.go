@@ -131,6 +131,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("MSUP_PYTHON", built.python)
 	env.Setenv("MSUP_STORE", built.store)
 	env.Setenv("XDG_RUNTIME_DIR", runtime)
+	env.Setenv("MSUP_LEASE_DIR", filepath.Join(env.WorkDir, ".leases")) // stories run at once, with the same ids
 	// Without it every process with the race detector sleeps for a second when it ends.
 	env.Setenv("GORACE", "atexit_sleep_ms=0 log_path="+built.races)
 	env.Values[programsKey{}] = &programs{byName: map[string]*program{}}

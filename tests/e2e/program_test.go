@@ -72,6 +72,9 @@ func start(ts *testscript.TestScript, uid uint32, args []string) *program {
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "MSUP_PYTHON", "MSUP_STORE", "XDG_RUNTIME_DIR", "GORACE"} {
 		p.cmd.Env = append(p.cmd.Env, name+"="+ts.Getenv(name))
 	}
+	if uid == 0 { // nobody's leases are by default where its runtime directory is
+		p.cmd.Env = append(p.cmd.Env, "MSUP_LEASE_DIR="+ts.Getenv("MSUP_LEASE_DIR"))
+	}
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	if uid != 0 && os.Geteuid() == 0 {
 		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}

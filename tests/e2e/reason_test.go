@@ -26,7 +26,6 @@ var reservedFor = map[ipc.ReasonCode]string{
 	"CLOCK_JUMP":           "DQ-3",
 	"COMPUTE_STALE":        "LN-2",
 	"SINK_UNAVAILABLE":     "BC-I",
-	"RECOVERING":           "NN-3",
 }
 
 // A code that nobody gives cannot be trusted to mean what it says: whoever adds one must use it.

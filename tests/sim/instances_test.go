@@ -45,7 +45,7 @@ func TestInstances(t *testing.T) {
 		text += fmt.Sprintf(", %d %s", counts[what], what)
 	}
 	t.Logf("%d worlds in %.1f s%s", last-first, time.Since(began).Seconds(), text)
-	for _, what := range []string{"offers", "deliveries", "crashes", "stops", "voids", "restarts", "checkpoints", "committed", "rejected", "expired", "late", "faulted", "killed"} {
+	for _, what := range []string{"offers", "deliveries", "crashes", "stops", "voids", "restarts", "checkpoints", "committed", "rejected", "expired", "late", "faulted", "killed", "informs", "approvals asked", "withdrawn", "pruned", "reports lost", "snapshots lost"} {
 		if *oneOf < 0 && counts[what] == 0 {
 			t.Errorf("%d worlds without %s try too little", last-first, what)
 		}
@@ -54,18 +54,35 @@ func TestInstances(t *testing.T) {
 
 // shell is a world with the real shell in it.
 type shell struct {
-	t      *testing.T
-	seed   uint64
-	rng    *rand.Rand
-	disk   *disk
-	venue  *venue
-	life   int
-	counts map[string]int
-	log    *slog.Logger
+	t        *testing.T
+	seed     uint64
+	rng      *rand.Rand
+	disk     *disk
+	venue    *venue
+	life     int
+	build    build // of the next runner
+	migrates []uint32
+	params   *core.Params
+	lockStep bool // time is the feed's
+	nobody   bool // to ask for approvals
+	counts   map[string]int
+	log      *slog.Logger
+}
+
+// shellParams have short ladders; every third world's strategy is informed instead of replayed.
+func shellParams(seed uint64) *core.Params {
+	r := guard.Rule{Window: ipc.Nanos(time.Second), Warn: 1, Degrade: 4, Halt: 8}
+	return &core.Params{Cooldown: 100 * ms, MaxTimers: 4, Timeouts: r, Faults: r, Kills: r, Inform: seed%3 == 2, ExternalApproval: seed%5 == 4, Policy: &gate.Policy{
+		Address: here, StrategyVersion: "1.0.0", Allowed: []string{"*"},
+		Instruments: map[ipc.InstrumentID]ipc.Instrument{btc: {ID: btc, Tick: ipc.Decimal{M: 2, E: -1}, Lot: ipc.Decimal{M: 1}, MinQuantity: ipc.Decimal{M: 1}}},
+		Intents:     map[ipc.IntentKind]bool{ipc.IntentOrder: true, ipc.IntentCancel: true, ipc.IntentAmend: true, ipc.IntentPosition: true},
+		OrderTypes:  map[ipc.OrderType]bool{ipc.OrderMarket: true, ipc.OrderLimit: true},
+		Ceilings:    gate.Ceilings{PerEvent: 3, PerSecond: 50, CancelsPerSecond: 20, PerRun: 10000, Open: 30, MaxDelay: 1000 * ms},
+	}}
 }
 
 func newShell(t *testing.T, seed uint64, counts map[string]int) *shell {
-	w := &shell{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 11)), counts: counts, log: slog.New(slog.DiscardHandler)}
+	w := &shell{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 11)), counts: counts, log: slog.New(slog.DiscardHandler), build: present, params: shellParams(seed)}
 	if *oneOf >= 0 {
 		w.log = slog.New(slog.NewTextHandler(testWriter{t}, nil))
 	}
@@ -106,28 +123,27 @@ type process struct {
 func (w *shell) start(faults bool) *process {
 	w.life++
 	source := func(n uint64) *rand.Rand { return rand.New(rand.NewPCG(w.seed, uint64(w.life)*10+n)) }
-	r := guard.Rule{Window: ipc.Nanos(time.Second), Warn: 1, Degrade: 4, Halt: 8}
-	params := &core.Params{Cooldown: 100 * ms, MaxTimers: 4, Timeouts: r, Faults: r, Kills: r, Policy: &gate.Policy{
-		Address: here, StrategyVersion: "1.0.0", Allowed: []string{"*"},
-		Instruments: map[ipc.InstrumentID]ipc.Instrument{btc: {ID: btc, Tick: ipc.Decimal{M: 2, E: -1}, Lot: ipc.Decimal{M: 1}, MinQuantity: ipc.Decimal{M: 1}}},
-		Intents:     map[ipc.IntentKind]bool{ipc.IntentOrder: true, ipc.IntentCancel: true, ipc.IntentAmend: true, ipc.IntentPosition: true},
-		OrderTypes:  map[ipc.OrderType]bool{ipc.OrderMarket: true, ipc.OrderLimit: true},
-		Ceilings:    gate.Ceilings{PerEvent: 3, PerSecond: 50, CancelsPerSecond: 20, PerRun: 10000, Open: 30, MaxDelay: 1000 * ms},
-	}}
 	p := &process{ledger: newLedger(w.disk, source(1), faults), link: newLink(w.venue, w.disk, source(2))}
 	accidents := source(3)
-	p.Instance = supervisor.NewInstance(supervisor.InstanceConfig{
-		Address: here, StrategyVersion: "1.0.0", PackageHash: packageHash, RunSeed: w.seed, RunID: ipc.RunID(fmt.Sprintf("run-%d", w.life)),
-		Lane: ipc.LaneLL, Mode: ipc.ModeLive, Owner: ipc.Nonce{byte(w.life)}, Version: "sim", Params: params, StateVersion: 1,
+	cfg := supervisor.InstanceConfig{
+		Address: here, StrategyVersion: "1.0.0", PackageHash: w.build.hash, RunSeed: w.seed, RunID: ipc.RunID(fmt.Sprintf("run-%d", w.life)),
+		Lane: ipc.LaneLL, Mode: ipc.ModeLive, Owner: ipc.Nonce{byte(w.life)}, Version: "sim", Params: w.params, StateVersion: w.build.schema, MigratesFrom: w.migrates,
 		Risk:          ipc.RiskContext{MaxDelayNS: 100 * ms},
 		Deadlines:     supervisor.Deadlines{Soft: 10 * time.Millisecond, Hard: 200 * time.Millisecond, Init: 5 * time.Second, Checkpoint: time.Second, Stop: time.Second},
 		MaxStateBytes: 1 << 20, CheckpointSteps: 20, QueueEvents: 8,
 		StartRunner: func(context.Context) (sandbox.Runner, error) {
-			return startRunner(rand.New(rand.NewPCG(accidents.Uint64(), 0)), w.seed, faults), nil
+			return startRunner(w.build, rand.New(rand.NewPCG(accidents.Uint64(), 0)), w.seed, faults), nil
 		},
-		Ledger: p.ledger, Sink: p.link, Clock: &virtualClock{}, Observer: w, Logger: w.log,
-	})
-	p.link.to = p.Instance
+		Ledger: p.ledger, Sink: p.link, Approver: p.link, Clock: &virtualClock{}, Observer: w, Logger: w.log, LockStep: w.lockStep,
+	}
+	if w.lockStep {
+		cfg.Clock = &supervisor.FeedClock{}
+	}
+	if w.nobody {
+		cfg.Approver = nil
+	}
+	p.Instance = supervisor.NewInstance(cfg)
+	p.link.to, p.link.lossy = p.Instance, faults
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
 	go p.Run(ctx) //nolint:errcheck // Err has it
@@ -179,7 +195,19 @@ func (w *shell) play() {
 	w.settle(p)
 	time.Sleep(time.Second)
 	w.settle(p)
+	if w.seed%4 == 1 { // without a runner
+		w.command(p, haltNow)
+		w.command(p, core.Command{Op: core.OpHedgeToFlat, Who: "operator", Restriction: gate.Unrestricted()})
+	}
+	time.Sleep(5 * time.Minute) // no event comes: what is overdue goes on by the clock
+	w.settle(p)
 	w.stop(p)
+	if o := p.State().Obligation; o != nil {
+		w.t.Errorf("world %d: obligation %d (%s) is not done after attempt %d", w.seed, o.No, o.Kind, o.Attempt)
+	}
+	if w.seed%4 == 1 && !w.venue.sink.position.IsZero() {
+		w.t.Errorf("world %d: the position is %s after hedge_to_flat", w.seed, w.venue.sink.position)
+	}
 	w.compare(p.State())
 	synctest.Wait()
 }
@@ -220,6 +248,8 @@ func (w *shell) act(p *process) {
 		switch w.rng.IntN(6) {
 		case 0:
 			c = core.Command{Op: core.OpHalt, Who: "operator", Restriction: gate.Unrestricted()}
+		case 3:
+			c.Op = []core.CommandOp{core.OpCancelAll, core.OpHedgeToFlat}[w.rng.IntN(2)]
 		case 1, 2:
 			c = core.Command{Op: core.OpResume, Who: "operator", Restriction: gate.Unrestricted()}
 		}
@@ -292,6 +322,12 @@ func (w *shell) count(what string) {
 	w.disk.mu.Unlock()
 }
 
+func (w *shell) counted(what string) int {
+	w.disk.mu.Lock()
+	defer w.disk.mu.Unlock()
+	return w.counts[what]
+}
+
 // The shell's observer counts.
 func (w *shell) Delivered(ipc.Address, ipc.EventKind)                { w.count("deliveries") }
 func (w *shell) Answered(_ ipc.Address, o core.Outcome, _ ipc.Nanos) { w.count(o.String()) }
@@ -299,8 +335,12 @@ func (w *shell) Arrived(ipc.Address, ipc.Event)                      { w.count("
 func (w *shell) Judged(_ ipc.Address, r *core.IntentRow) {
 	w.count("verdict " + r.Verdict.Outcome.String())
 }
-func (w *shell) Offered(ipc.Address, *gate.Tracked)    { w.count("offers") }
-func (w *shell) Noted(ipc.Address, core.Note)          {}
+func (w *shell) Offered(ipc.Address, *gate.Tracked) { w.count("offers") }
+func (w *shell) Noted(_ ipc.Address, n core.Note) {
+	if n.Reason == ipc.ReasonRecovering {
+		w.count("informs")
+	}
+}
 func (w *shell) Telemetry(ipc.Address, ipc.Telemetry)  {}
 func (w *shell) Restarted(ipc.Address, ipc.ReasonCode) { w.count("restarts") }
 func (w *shell) Health(_ ipc.Address, h core.Health, _ ipc.ReasonCode) {

@@ -19,6 +19,8 @@ var (
 type disk struct {
 	mu       sync.Mutex
 	batches  []supervisor.Batch
+	pruned   int  // batches that are gone
+	keeps    bool // nothing is ever pruned
 	epoch    ipc.Epoch
 	slots    []supervisor.Checkpoint // newest first
 	statuses map[ipc.Key]ipc.Status
@@ -33,7 +35,9 @@ func (d *disk) lastInput() ipc.InputNo {
 	return d.batches[len(d.batches)-1].Last
 }
 
-func (d *disk) head() supervisor.Head { return supervisor.Head{RowNo: uint64(len(d.batches))} }
+func (d *disk) head() supervisor.Head {
+	return supervisor.Head{RowNo: uint64(d.pruned + len(d.batches))}
+}
 
 // append makes a batch durable and looks at its statuses.
 func (d *disk) append(b *supervisor.Batch) {
@@ -64,10 +68,11 @@ type memoryLedger struct {
 	voided bool
 	dead   bool
 	faults bool
+	torn   bool // a slot may turn out to be
 }
 
 func newLedger(d *disk, rng *rand.Rand, faults bool) *memoryLedger {
-	l := &memoryLedger{disk: d, rng: rng, faults: faults}
+	l := &memoryLedger{disk: d, rng: rng, faults: faults, torn: faults}
 	l.work = sync.NewCond(&l.mu)
 	go l.persister()
 	return l
@@ -129,10 +134,10 @@ func (l *memoryLedger) LastInput() ipc.InputNo {
 	return l.disk.lastInput()
 }
 
-func (l *memoryLedger) NextEpoch(ipc.Nonce) (ipc.Epoch, error) {
+func (l *memoryLedger) NextEpoch(_ ipc.Nonce, above ipc.Epoch) (ipc.Epoch, error) {
 	l.disk.mu.Lock()
 	defer l.disk.mu.Unlock()
-	l.disk.epoch++
+	l.disk.epoch = max(l.disk.epoch, above) + 1
 	return l.disk.epoch, nil
 }
 
@@ -186,7 +191,11 @@ func (l *memoryLedger) Reset() (ipc.InputNo, error) {
 func (l *memoryLedger) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error {
 	l.disk.mu.Lock()
 	batches := append([]supervisor.Batch(nil), l.disk.batches...)
+	gone := l.disk.pruned > 0 && (len(batches) == 0 || from < batches[0].First)
 	l.disk.mu.Unlock()
+	if gone {
+		return supervisor.ErrPruned
+	}
 	for _, b := range batches {
 		if b.Last < from {
 			continue
@@ -208,7 +217,7 @@ func (l *memoryLedger) SaveCheckpoint(c supervisor.Checkpoint) error {
 	d := l.disk
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if n := c.Head.RowNo; n == 0 || n > uint64(len(d.batches)) || d.batches[n-1].Last != c.InputNo {
+	if n := int(c.Head.RowNo) - d.pruned; n < 1 || n > len(d.batches) || d.batches[n-1].Last != c.InputNo {
 		d.complain("a checkpoint of input %d names row %d", c.InputNo, n)
 	}
 	d.slots = append([]supervisor.Checkpoint{c}, d.slots...)
@@ -217,10 +226,34 @@ func (l *memoryLedger) SaveCheckpoint(c supervisor.Checkpoint) error {
 	return nil
 }
 
-func (l *memoryLedger) Checkpoints() ([]supervisor.Checkpoint, []error) {
+// Prune forgets the batches below the older slot.
+func (l *memoryLedger) Prune() (int, error) {
+	l.mu.Lock()
+	dead := l.dead
+	l.mu.Unlock()
 	l.disk.mu.Lock()
 	defer l.disk.mu.Unlock()
-	if len(l.disk.slots) == 2 && l.rng.IntN(4) == 0 { // the newest slot is torn
+	d := l.disk
+	if dead || len(d.slots) < 2 || d.keeps {
+		return 0, nil
+	}
+	n := 0
+	for n < len(d.batches)-1 && d.batches[n].Last <= d.slots[1].InputNo {
+		n++
+	}
+	d.batches = d.batches[n:]
+	d.pruned += n
+	d.counts["pruned"] += n
+	return n, nil
+}
+
+func (l *memoryLedger) Checkpoints() ([]supervisor.Checkpoint, []error) {
+	l.mu.Lock()
+	torn := l.torn && l.rng.IntN(4) == 0
+	l.mu.Unlock()
+	l.disk.mu.Lock()
+	defer l.disk.mu.Unlock()
+	if torn && len(l.disk.slots) == 2 { // the newest slot is torn
 		return append([]supervisor.Checkpoint(nil), l.disk.slots[1:]...), []error{errors.New("simulated: a torn slot")}
 	}
 	return append([]supervisor.Checkpoint(nil), l.disk.slots...), nil

@@ -15,6 +15,8 @@ type venue struct {
 	mu   sync.Mutex
 	sink *sink
 	wall func() ipc.Nanos
+
+	silent bool // J says nothing at all; set before anything starts
 }
 
 // link is one connection to I: it keeps the order, takes its time, and dies with its process. Offers that are on the wire still arrive.
@@ -28,6 +30,7 @@ type link struct {
 	wire   []func() []any // what happens at I, and what it says
 	closed bool
 	to     *supervisor.Instance
+	lossy  bool   // reports get lost
 	told   uint64 // reports that were sent over this link
 }
 
@@ -64,6 +67,8 @@ func (l *link) carry() {
 				l.to.Report(m)
 			case *ipc.SourceEvent:
 				l.to.Arrive(m)
+			case *ipc.Approval:
+				l.to.Approve(m)
 			}
 		}
 	}
@@ -77,6 +82,10 @@ func (l *link) at(what func() []any) []any {
 	said := what()
 	var all []any
 	for n := l.told; n < uint64(len(v.sink.reports)); n++ {
+		if l.lossy && v.sink.rng.IntN(40) == 0 { // M sees the gap at the next one
+			l.count("reports lost")
+			continue
+		}
 		all = append(all, v.sink.reports[n])
 	}
 	l.told = uint64(len(v.sink.reports))
@@ -153,6 +162,24 @@ func (l *link) Offer(o *ipc.Offer) error {
 	})
 }
 
+// Request is J: it says yes, no, or nothing.
+func (l *link) Request(r *ipc.ApprovalRequest) error {
+	key := r.Intent.Meta.Key
+	l.disk.mu.Lock()
+	l.disk.counts["approvals asked"]++
+	if durable := l.disk.statuses[key]; durable != ipc.StatusStaged {
+		l.disk.complain("the approval of key %s is asked for, which is %s in the ledger", key, durable)
+	}
+	l.disk.mu.Unlock()
+	return l.send(func() []any {
+		word := l.venue.sink.rng.IntN(8)
+		if word == 0 || l.venue.silent {
+			return nil
+		}
+		return []any{&ipc.Approval{Address: r.Address, Key: key, Approved: word > 1}}
+	})
+}
+
 func (l *link) Query(ctx context.Context, q ipc.Query) (ipc.StatusReport, error) {
 	return l.ask(ctx, func() ipc.StatusReport {
 		if _, known := l.venue.sink.keys[q.Key]; !known {
@@ -166,8 +193,21 @@ func (l *link) Tombstone(ctx context.Context, t ipc.Tombstone) (ipc.StatusReport
 	return l.ask(ctx, func() ipc.StatusReport { return *l.venue.sink.tombstone(t.Key) })
 }
 
+// RequestSnapshot is sometimes not heard of again.
 func (l *link) RequestSnapshot(ipc.Address) error {
-	return l.send(func() []any { return []any{l.venue.sink.snapshot()} })
+	return l.send(func() []any {
+		if l.venue.sink.rng.IntN(3) == 0 {
+			l.count("snapshots lost")
+			return nil
+		}
+		return []any{l.venue.sink.snapshot()}
+	})
+}
+
+func (l *link) count(what string) {
+	l.disk.mu.Lock()
+	l.disk.counts[what]++
+	l.disk.mu.Unlock()
 }
 
 func (l *link) Ack(_ ipc.Address, c ipc.Cursor) error {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/msup/msup/ipc"
@@ -14,6 +16,7 @@ import (
 
 // runner is a strategy behind the session's protocol, in a goroutine instead of a process.
 type runner struct {
+	build           build
 	outside, inside net.Conn
 	rng             *rand.Rand // of its accidents, which no replay repeats
 	faults          bool
@@ -23,10 +26,22 @@ type runner struct {
 	done            chan struct{}
 }
 
-var packageHash = ipc.Digest{42}
+// build is what a runner was made from.
+type build struct {
+	hash    ipc.Digest
+	schema  uint32 // version of its state
+	hooks   []string
+	hangs   *atomic.Bool // it does not answer for a while
+	migrate func(from uint32, state []byte) ([]byte, error)
+}
 
-func startRunner(rng *rand.Rand, seed uint64, faults bool) sandbox.Runner {
-	r := &runner{rng: rng, faults: faults, strategy: &strategy{seed: seed}, done: make(chan struct{})}
+var (
+	packageHash = ipc.Digest{42}
+	present     = build{hash: packageHash, schema: 1, hooks: []string{"on_recovered"}}
+)
+
+func startRunner(b build, rng *rand.Rand, seed uint64, faults bool) sandbox.Runner {
+	r := &runner{build: b, rng: rng, faults: faults, strategy: &strategy{seed: seed}, done: make(chan struct{})}
 	r.outside, r.inside = net.Pipe()
 	go func() {
 		defer r.Kill() //nolint:errcheck // it returns nil
@@ -56,7 +71,7 @@ func (r *runner) Kill() error {
 func (r *runner) serve() {
 	c := ipc.NewConn(r.inside, ipc.FromAnyone)
 	if c.Send(&ipc.Hello{ABI: ipc.ABIVersion, SDK: "sim", SDKVersion: "1", EventContract: ipc.EventContractVersion,
-		IntentContract: ipc.IntentContractVersion, PackageHash: packageHash.String(), StateSchemaVersion: 1}) != nil {
+		IntentContract: ipc.IntentContractVersion, PackageHash: r.build.hash.String(), Hooks: r.build.hooks, StateSchemaVersion: r.build.schema}) != nil {
 		return
 	}
 	for {
@@ -74,7 +89,7 @@ func (r *runner) serve() {
 		case *ipc.CheckpointRequest:
 			var state []byte
 			if state, err = json.Marshal(r.strategy.memory()); err == nil {
-				err = c.Send(&ipc.Chunk{Seq: m.Seq, Total: uint64(len(state)), StateVersion: 1, Data: state})
+				err = c.Send(&ipc.Chunk{Seq: m.Seq, Total: uint64(len(state)), StateVersion: r.build.schema, Data: state})
 			}
 		default:
 			return
@@ -98,6 +113,12 @@ func (r *runner) init(c *ipc.Conn, m *ipc.Init) error {
 			part := next.(*ipc.Chunk)
 			if state = append(state, part.Data...); uint64(len(state)) == part.Total {
 				break
+			}
+		}
+		if m.StateVersion != r.build.schema {
+			var err error
+			if state, err = r.build.migrate(m.StateVersion, state); err != nil {
+				return c.Send(&ipc.Answer{Seq: m.Seq, Step: m.Step, Fault: &ipc.Fault{Kind: "state", Message: err.Error()}})
 			}
 		}
 		if err := r.strategy.restore(state); err != nil {
@@ -134,6 +155,9 @@ func (r *runner) think(step ipc.Step, event ipc.Event, processed ipc.Nanos) (*ip
 }
 
 func (r *runner) deliver(c *ipc.Conn, m *ipc.Deliver) error {
+	if h := r.build.hangs; h != nil && h.Load() {
+		time.Sleep(150 * time.Millisecond)
+	}
 	if r.faults {
 		switch r.rng.IntN(60) {
 		case 0:
@@ -173,7 +197,7 @@ type memory struct {
 	Named int
 }
 
-func (s *strategy) memory() memory { return memory{s.sent, s.named} }
+func (s *strategy) memory() memory { return memory{slices.Clone(s.sent), s.named} }
 
 func (s *strategy) restore(b []byte) error {
 	var m memory

@@ -106,7 +106,13 @@ func (s *sink) tombstone(key ipc.Key) *ipc.StatusReport {
 func (s *sink) execute(key ipc.Key, body ipc.IntentBody) {
 	switch b := body.(type) {
 	case *ipc.OrderIntent:
-		s.take(&resting{key: key, side: b.Side, remaining: b.Quantity})
+		o := &resting{key: key, side: b.Side, remaining: b.Quantity}
+		s.take(o)
+		if b.TimeInForce == ipc.TIFImmediateOrCancel && s.find(key) != nil {
+			if s.fill(o); s.find(key) != nil {
+				s.end(o, ipc.ExecCanceled)
+			}
+		}
 	case *ipc.PositionIntent:
 		delta, _ := b.TargetQuantity.Sub(s.position)
 		o := &resting{key: key, side: ipc.SideBuy, remaining: delta.Abs()}

@@ -34,6 +34,16 @@ func (s *strategy) answer(step ipc.Step, event []byte, processed ipc.Nanos, run 
 			s.forget(k)
 		}
 		return a, nil
+	case *ipc.Recovered: // what it remembers of its orders is the checkpoint's; these are the ones that stand
+		s.sent = nil
+		for _, o := range e.Open {
+			if _, order := o.Intent.Body.(*ipc.OrderIntent); order && o.Intent.Meta.Name == "" {
+				s.sent = append(s.sent, o.Key)
+			}
+		}
+		if draw(3) > 0 {
+			return a, nil
+		}
 	case *ipc.Quote:
 	default:
 		return a, nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,6 +54,8 @@ type world struct {
 	run     ipc.RunID
 	starts  int
 	saved   []byte      // a checkpoint of the core
+	memory  memory      // and of the strategy
+	inform  bool        // a new runner gets the checkpoint and is told the rest
 	savedAt ipc.InputNo // its input, durable
 
 	s        *core.State
@@ -61,7 +64,8 @@ type world struct {
 	outgoing []*ipc.Offer
 	incoming []any // *ipc.StatusReport, *ipc.SourceEvent
 	sentUpTo uint64
-	quiet    bool // no more faults
+	quiet    bool                // no more faults
+	ordered  []ipc.SafetyCommand // what E has said; number n is at n-1
 	history  []string
 	counts   map[string]int
 }
@@ -70,7 +74,8 @@ func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), s: core.New(here, lineage), strategy: &strategy{seed: seed}, counts: map[string]int{}}
 	w.sink = &sink{rng: rand.New(rand.NewPCG(seed, 2)), keys: map[ipc.Key]known{}, places: map[place]ipc.Key{}, applied: map[ipc.Key]int{},
 		offers: map[ipc.Key]int{}, complain: w.fail}
-	p := core.Params{Cooldown: 100 * ms, MaxTimers: 4, ExternalApproval: seed%5 == 4, Policy: &gate.Policy{
+	w.inform = seed%7 == 3
+	p := core.Params{Inform: w.inform, Cooldown: 100 * ms, MaxTimers: 4, ExternalApproval: seed%5 == 4, Policy: &gate.Policy{
 		Address: here, StrategyVersion: "1.0.0", Allowed: []string{"*"},
 		Instruments: map[ipc.InstrumentID]ipc.Instrument{btc: {ID: btc, Tick: ipc.Decimal{M: 2, E: -1}, Lot: ipc.Decimal{M: 1}, MinQuantity: ipc.Decimal{M: 1}}},
 		Intents:     map[ipc.IntentKind]bool{ipc.IntentOrder: true, ipc.IntentCancel: true, ipc.IntentAmend: true, ipc.IntentPosition: true},
@@ -109,6 +114,8 @@ func (w *world) wall() ipc.Nanos { return wall0 + w.now + w.skew }
 // apply gives an input to the core and does what it says, as the shell does.
 func (w *world) apply(in core.Input) {
 	w.t.Helper()
+	before := w.s.Obligation
+	defer func() { w.checkObligation(before, in) }()
 	e, err := w.s.Step(in)
 	if err != nil {
 		w.fail("%v", err)
@@ -149,13 +156,54 @@ func (w *world) checkOffer(t *gate.Tracked) {
 	if w.now > t.ValidCore || w.wall() > t.ValidWall {
 		w.fail("key %s is offered after its valid_until", t.Key)
 	}
-	if _, cancel := t.Intent.Body.(*ipc.CancelIntent); !cancel && (w.s.Mode().NoTrade || w.s.Halted != "" || w.s.Book().Unknown() != "") {
+	if t.Obligation != 0 {
+		if w.counts["own offers"]++; w.s.Mode().Frozen {
+			w.fail("M's own key %s is offered although E has frozen the instance", t.Key)
+		}
+	}
+	if _, cancel := t.Intent.Body.(*ipc.CancelIntent); !cancel && t.Obligation == 0 && (w.s.Mode().NoTrade || w.s.Halted != "" || w.s.Book().Unknown() != "") {
 		w.fail("key %s is offered under no_trade", t.Key)
 	}
 	if w.sink.offers[t.Key]++; w.sink.offers[t.Key] > 1 {
 		w.sink.offers[t.Key]--
 		w.fail("key %s is sent again although I was not asked", t.Key)
 	}
+}
+
+// checkObligation looks at an obligation that has just come to its end.
+func (w *world) checkObligation(before *gate.Obligation, in core.Input) {
+	if before == nil || w.s.Obligation != nil {
+		return
+	}
+	if c, ok := in.(*core.Command); ok && c.Op == core.OpAbandon {
+		return
+	}
+	w.counts["obligations"]++
+	for _, t := range w.s.Book().Open() {
+		if t.Obligation != 0 || t.Cancellation() != gate.NothingToCancel {
+			w.fail("obligation %d (%s) is done, key %s is %s", before.No, before.Kind, t.Key, t.Status)
+		}
+	}
+	if before.Kind == gate.HedgeToFlat {
+		if w.counts["hedges"]++; !w.s.Book().Position(btc).IsZero() || w.s.Book().Unknown() != "" {
+			w.fail("obligation %d is done, the position is %s (%s)", before.No, w.s.Book().Position(btc), w.s.Book().Unknown())
+		}
+	}
+}
+
+// safety lets E say something, or again what has not been taken.
+func (w *world) safety(c ipc.SafetyCommand) {
+	cursor := ipc.Cursor{Source: "e", Epoch: 1}
+	for _, at := range w.s.Cursors {
+		if at.Source == "e" {
+			cursor.Seq = at.Seq
+		}
+	}
+	if cursor.Seq++; cursor.Seq > uint64(len(w.ordered)) {
+		w.ordered = append(w.ordered, c)
+	}
+	w.say("E: %d", w.ordered[cursor.Seq-1])
+	w.take(&ipc.SourceEvent{Cursor: cursor, TraceID: "t", Event: &ipc.SafetyEvent{Command: w.ordered[cursor.Seq-1]}})
 }
 
 func (w *world) durableInput() ipc.InputNo {
@@ -228,11 +276,17 @@ func (w *world) recover() {
 		w.fail("from the beginning and from input %d the states differ:\n%s\n%s", w.savedAt, a, b)
 	}
 	w.s, w.strategy = fromStart, again
+	if w.inform {
+		w.strategy = w.atCheckpoint()
+	}
 	w.counts["recoveries"]++
 }
 
 // replayStrategy answers a recorded delivery again: law 4.
 func (w *world) replayStrategy(s *strategy, pending *core.Delivery, in core.Input) *core.Delivery {
+	if w.inform {
+		return nil
+	}
 	switch in := in.(type) {
 	case *core.Delivery:
 		return in
@@ -253,6 +307,24 @@ func (w *world) replayStrategy(s *strategy, pending *core.Delivery, in core.Inpu
 		return nil
 	}
 	return pending
+}
+
+// atCheckpoint is a runner that was brought up on the newest checkpoint.
+func (w *world) atCheckpoint() *strategy {
+	return &strategy{seed: w.seed, sent: slices.Clone(w.memory.Sent), named: w.memory.Named}
+}
+
+// informed tells a new runner what happened since its checkpoint.
+func (w *world) informed() {
+	if !w.inform || !w.s.Began() {
+		return
+	}
+	event, err := w.s.RecoveredEvent(nil)
+	if err != nil {
+		w.fail("%v", err)
+	}
+	w.counts["informs"]++
+	w.apply(&core.Inform{At: w.at(), Event: event})
 }
 
 func (w *world) digest(a *ipc.Answer) ipc.Digest {
@@ -307,6 +379,7 @@ func (w *world) takeOver() {
 			w.settle(t)
 		}
 	}
+	w.informed()
 }
 
 func (w *world) settle(t *gate.Tracked) {

@@ -43,7 +43,7 @@ func TestWorlds(t *testing.T) {
 		}
 	}
 	t.Logf("%d worlds in %.1f s%s", last-first, time.Since(began).Seconds(), text)
-	for _, what := range []string{"offers", "deliveries", "recoveries", "voids", "crashes", "gaps", "halts", "committed", "rejected", "expired", "withdrawn"} {
+	for _, what := range []string{"offers", "deliveries", "recoveries", "voids", "crashes", "gaps", "halts", "committed", "rejected", "expired", "withdrawn", "informs", "obligations", "hedges", "own offers"} {
 		if *oneOf < 0 && total[what] == 0 {
 			t.Errorf("%d worlds without %s try too little", last-first, what)
 		}
@@ -153,6 +153,11 @@ func (w *world) answer() {
 
 // rebuildStrategy replays every recorded delivery, durable or not, into a new runner.
 func (w *world) rebuildStrategy() {
+	if w.inform {
+		w.strategy = w.atCheckpoint()
+		w.informed()
+		return
+	}
 	again := &strategy{seed: w.seed}
 	var pending *core.Delivery
 	for _, b := range append(append(slices.Clone(w.durable), w.flying...), w.open) {
@@ -234,6 +239,11 @@ func (w *world) command() {
 		c.Op = core.OpResume
 	case n == 0:
 		c.Op, c.Reason = core.OpHalt, ipc.ReasonOperatorHalt
+	case n == 1:
+		w.safety([]ipc.SafetyCommand{ipc.SafetyFreeze, ipc.SafetyUnfreeze, ipc.SafetyUnfreeze, ipc.SafetyCancelAll, ipc.SafetyHedgeToFlat}[w.rng.IntN(5)])
+		return
+	case n == 2:
+		c.Op = []core.CommandOp{core.OpCancelAll, core.OpHedgeToFlat, core.OpAbandon}[w.rng.IntN(3)]
 	}
 	w.apply(c)
 }
@@ -245,12 +255,12 @@ func (w *world) checkpoint() {
 		w.persist()
 	}
 	if w.open.empty() {
-		w.saved, w.savedAt = w.marshal(w.s), w.s.InputNo
+		w.saved, w.savedAt, w.memory = w.marshal(w.s), w.s.InputNo, w.strategy.memory()
 		return
 	}
 	// The releases were inputs; the next persist ends exactly here.
 	w.flying = append(w.flying, w.open)
-	w.saved, w.savedAt = w.marshal(w.s), w.open.last
+	w.saved, w.savedAt, w.memory = w.marshal(w.s), w.open.last, w.strategy.memory()
 	w.open = batch{}
 	w.durable, w.flying = append(w.durable, w.flying...), nil
 }
@@ -285,22 +295,49 @@ func (w *world) rest() {
 		w.apply(&core.Command{At: w.at(), Op: core.OpResume, Who: "operator"})
 	}
 	w.incoming = append(w.incoming, w.sink.snapshot())
+	for w.s.Mode().Frozen || w.unheard() {
+		w.safety(ipc.SafetyUnfreeze)
+	}
+	if w.seed%3 == 0 {
+		w.apply(&core.Command{At: w.at(), Op: core.OpHedgeToFlat, Who: "operator"})
+	}
 	for range 10000 {
 		w.submit()
 		w.persist()
 		w.arriveOffers(len(w.outgoing))
 		if len(w.incoming) == 0 && w.sentUpTo >= uint64(len(w.sink.reports)) && w.open.empty() && len(w.flying) == 0 {
-			break
+			if w.s.Obligation == nil {
+				break
+			}
+			if w.s.Book().Unknown() != "" {
+				w.incoming = append(w.incoming, w.sink.snapshot())
+			}
+			w.now += 1000 * ms
+			w.apply(&core.Tick{At: w.at(), WallTS: w.wall()})
+			continue
 		}
 		w.receive()
-		if !w.s.Book().Undecided() && len(w.flying) == 0 && len(w.incoming) == 0 && w.sentUpTo >= uint64(len(w.sink.reports)) {
+		if w.s.Obligation == nil && !w.s.Book().Undecided() && len(w.flying) == 0 && len(w.incoming) == 0 && w.sentUpTo >= uint64(len(w.sink.reports)) {
 			break
 		}
+	}
+	if o := w.s.Obligation; o != nil {
+		w.fail("obligation %d (%s) is not done after attempt %d", o.No, o.Kind, o.Attempt)
 	}
 	w.compare(false)
 	w.take(w.sink.snapshot())
 	w.compare(true)
 	w.checkStatuses()
+}
+
+// unheard reports whether E has said something that was not taken.
+func (w *world) unheard() bool {
+	for _, at := range w.s.Cursors {
+		if at.Source == "e" {
+			return at.Seq < uint64(len(w.ordered))
+		}
+	}
+	return len(w.ordered) > 0
 }
 
 // compare wants what M believes to be what is so at I; before a snapshot M may believe that more is open.

@@ -1,0 +1,381 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/statedb"
+	"github.com/msup/msup/supervisor"
+	"github.com/msup/msup/supervisor/boundary/execution"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/lease"
+)
+
+const reconcileWait = 10 * time.Second // for one answer of I
+
+// reconcileFlags say what to compare with whom.
+type reconcileFlags struct {
+	state, socket string
+	lease         leaseFlags // its folder alone
+	apply         bool
+}
+
+func (a *app) reconcileCommand() *cobra.Command {
+	var f reconcileFlags
+	c := &cobra.Command{
+		Use: "reconcile --state DIR [BOT/STRATEGY/INSTANCE…]", Short: "Compare what M's ledger says with what I says, and print the differences",
+		Long: `Asks I, for every chosen instance, what it knows of each intent that is not final, for its positions and open orders, and
+for the last step that it has seen; and prints where M's ledger says something else. The instances must not be running: the
+reconciler announces itself to I as their owner, with the next epoch, as every start does.
+
+Nothing else is changed, unless --apply is given. Then the ledger takes over what recovery would: I's word on intents that I
+knows, and, where positions are unknown or differ although I has nothing more to report, I's snapshot. An intent that I has
+not seen stays as it is: the next start offers it while it is valid, and bars its key otherwise. A ledger that lacks steps
+which I has seen (an older backup) is never written to.
+
+I is the socket that --execution-socket names; without it, the simulated one whose state lies in the state directory.`,
+		Example: "  msup reconcile --state ./state\n  msup reconcile --state ./state --execution-socket /run/i.sock --apply",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.state == "" {
+				return fmt.Errorf("%w: name the state directory with --state", errUsage)
+			}
+			return a.reconcile(cmd.Context(), &f, args)
+		},
+	}
+	c.Flags().StringVar(&f.state, "state", "", "state directory of the run")
+	c.Flags().StringVar(&f.socket, "execution-socket", "", "I's socket (default: the simulated I of the state directory)")
+	f.lease.registerDir(c)
+	c.Flags().BoolVar(&f.apply, "apply", false, "record I's word where recovery would")
+	return c
+}
+
+// reconciled is what was found of one instance.
+type reconciled struct {
+	Address     string       `json:"instance"`
+	Epoch       ipc.Epoch    `json:"epoch"`
+	Step        ipc.Step     `json:"last_step"`
+	StepAtI     ipc.Step     `json:"last_step_at_i"`
+	Unreported  int          `json:"reports_not_taken"` // I has them, the ledger has not; the next start takes them
+	Differences []difference `json:"differences"`
+	Applied     int          `json:"applied"`
+}
+
+// difference is one thing of which M and I say something else.
+type difference struct {
+	What string `json:"what"` // ledger, intent, order, position
+	Of   string `json:"of"`   // key or instrument
+	M    string `json:"m"`
+	I    string `json:"i"`
+	Then string `json:"then"` // what becomes of it
+}
+
+func (a *app) reconcile(ctx context.Context, f *reconcileFlags, only []string) (err error) {
+	db, err := openState(a, f.state)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	wanted, err := chosen(db, only)
+	if err != nil {
+		return err
+	}
+	var owner ipc.Nonce
+	if _, err := rand.Read(owner[:]); err != nil {
+		return fmt.Errorf("making an owner nonce: %w", err)
+	}
+	keeper, err := lease.Open(lease.Options{Dir: f.lease.dir, TTL: lease.DefaultTTL, Nonce: owner, Logger: a.logger()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, keeper.Close()) }()
+	i, err := a.connectI(ctx, f)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, i.close()) }()
+	all := []*reconciled{}
+	for _, address := range wanted {
+		one, err := a.reconcileOne(ctx, f, db, keeper, i.client, address, owner)
+		if err != nil {
+			return fmt.Errorf("%s: %w", address, err)
+		}
+		all = append(all, one)
+	}
+	return a.printReconciled(all, f.apply)
+}
+
+// connectI connects to the I that was named, or starts the simulated one on what it has kept.
+func (a *app) connectI(ctx context.Context, f *reconcileFlags) (*simulated, error) {
+	if f.socket != "" {
+		s, err := connectExecution(ctx, f.socket, a.logger())
+		if err != nil {
+			return nil, exit(exitBoundary, "connecting to I: %w", err)
+		}
+		return s, nil
+	}
+	dir := filepath.Join(absolute(f.state), "i")
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s holds no simulated I; name I's socket with --execution-socket", errUsage, f.state)
+	}
+	s, err := startSimulated(ctx, a, dir, a.logger())
+	if err != nil {
+		return nil, exit(exitBoundary, "starting the simulated I: %w", err)
+	}
+	return s, nil
+}
+
+// listening takes what I says of one instance: reports that the ledger may lack, and the snapshot.
+type listening struct {
+	mu       sync.Mutex
+	reports  []ipc.Cursor
+	snapshot chan *ipc.SourceEvent
+	lost     chan error
+}
+
+// Event keeps a snapshot and counts the rest.
+func (l *listening) Event(e *ipc.SourceEvent) {
+	if e.Event.Kind() == ipc.KindExecutionSnapshot {
+		select {
+		case l.snapshot <- e:
+		default: // the first one counts
+		}
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reports = append(l.reports, e.Cursor)
+}
+
+// Status is not asked for here: queries have answers of their own.
+func (l *listening) Status(*ipc.StatusReport) {}
+
+// Refused ends the wait for the snapshot.
+func (l *listening) Refused(r *ipc.Refused) {
+	l.end(&execution.RefusedError{Address: r.Address, Reason: r.Reason, Epoch: r.Epoch})
+}
+
+// Lost ends the wait for the snapshot.
+func (l *listening) Lost(cause error) { l.end(cause) }
+
+func (l *listening) end(cause error) {
+	select {
+	case l.lost <- cause:
+	default:
+	}
+}
+
+func (a *app) reconcileOne(ctx context.Context, f *reconcileFlags, db *statedb.DB, keeper *lease.Keeper, client *execution.Client, address ipc.Address,
+	owner ipc.Nonce) (*reconciled, error) {
+	store, err := db.OpenInstance(address)
+	if err != nil {
+		return nil, err
+	}
+	p := supervisor.NewInstance(supervisor.InstanceConfig{Address: address, Ledger: ledger{store}, Clock: &supervisor.FeedClock{},
+		Observer: supervisor.NewStats(), Logger: a.logger(), QueueEvents: 1})
+	m, err := p.Inspect()
+	if err != nil {
+		return nil, err
+	}
+	held, err := keeper.Acquire(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	epoch, err := ledger{store}.NextEpoch(owner, held.Epoch())
+	if err == nil {
+		err = held.Raise(epoch)
+	}
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, reconcileWait)
+	defer cancel()
+	l := &listening{snapshot: make(chan *ipc.SourceEvent, 1), lost: make(chan error, 1)}
+	oldest := m.Step + 1
+	for _, o := range m.Open {
+		oldest = min(oldest, o.Step)
+	}
+	welcome, err := client.Hello(ctx, execution.Announcement{Address: address, Lineage: store.Lineage(), Epoch: epoch, Owner: owner, OldestOpenStep: oldest}, l)
+	if err != nil {
+		return nil, &exitError{exitBoundary, err}
+	}
+	defer client.Forget(address)
+	r := &reconciled{Address: address.String(), Epoch: epoch, Step: m.Step, StepAtI: welcome.LastStep, Differences: []difference{}}
+	statuses, err := r.intents(ctx, client, address, epoch, m.Open)
+	if err != nil {
+		return nil, &exitError{exitBoundary, err}
+	}
+	snapshot, err := l.ask(ctx, client, address)
+	if err != nil {
+		return nil, &exitError{exitBoundary, err}
+	}
+	r.Unreported = l.missing(m.Cursors)
+	content, ok := snapshot.Event.(*ipc.ExecutionSnapshot)
+	if !ok {
+		return nil, exit(exitBoundary, "I sent a %T as a snapshot", snapshot.Event)
+	}
+	differ := r.positions(m, content) || m.Unknown != ""
+	if r.Step < r.StepAtI {
+		for i := range r.Differences {
+			r.Differences[i].Then = "nothing is applied: the ledger lacks steps"
+		}
+		r.Differences = append(r.Differences, difference{What: "ledger", Of: r.Address, M: fmt.Sprintf("ends at step %d", r.Step), I: fmt.Sprintf("has seen step %d", r.StepAtI),
+			Then: "rows are lost, or this is an older backup: the next start halts with ROWS_LOST; nothing is applied"})
+		return r, nil
+	}
+	if !f.apply {
+		return r, nil
+	}
+	if !differ || r.Unreported > 0 {
+		snapshot = nil
+	}
+	r.Applied, err = p.RecordReports(statuses, snapshot)
+	return r, err
+}
+
+// ask waits for I's snapshot.
+func (l *listening) ask(ctx context.Context, client *execution.Client, address ipc.Address) (*ipc.SourceEvent, error) {
+	if _, err := client.RequestSnapshot(address); err != nil {
+		return nil, err
+	}
+	select {
+	case s := <-l.snapshot:
+		return s, nil
+	case err := <-l.lost:
+		return nil, err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for I's snapshot of %s: %w", address, ctx.Err())
+	}
+}
+
+// missing counts the reports above what the ledger has taken.
+func (l *listening) missing(taken []ipc.Cursor) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.reports {
+		i := slices.IndexFunc(taken, func(t ipc.Cursor) bool { return t.Source == c.Source })
+		if i < 0 || cmp.Or(cmp.Compare(c.Epoch, taken[i].Epoch), cmp.Compare(c.Seq, taken[i].Seq)) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// intents asks for every intent that is not final, and returns what --apply may record.
+func (r *reconciled) intents(ctx context.Context, client *execution.Client, address ipc.Address, epoch ipc.Epoch, open []supervisor.InspectedIntent) (known []core.Status, err error) {
+	for _, o := range open {
+		if o.Status == ipc.StatusStaged.String() {
+			continue // it waits for an approval and never left
+		}
+		report, err := client.Query(ctx, address, epoch, o.Key)
+		if err != nil {
+			return nil, err
+		}
+		if report.Status.String() == o.Status {
+			continue
+		}
+		d := difference{What: "intent", Of: string(o.Key), M: o.Status, I: report.Status.String(), Then: "the next start, or --apply, takes I's word"}
+		if report.Status == ipc.StatusNotSeen {
+			d.Then = "the next start offers it while it is valid, and bars its key otherwise"
+		} else {
+			known = append(known, core.Status{Key: o.Key, Status: report.Status, Digest: report.Digest, Reason: report.Reason})
+		}
+		if o.Status == ipc.StatusCommitted.String() {
+			d.Then = "I contradicts itself: an intent that it has committed has no other status; ask its operator"
+		}
+		r.Differences = append(r.Differences, d)
+	}
+	return known, nil
+}
+
+// positions compares the books, and reports whether they differ.
+func (r *reconciled) positions(m *supervisor.Inspection, i *ipc.ExecutionSnapshot) bool {
+	then := "--apply takes I's snapshot"
+	if r.Unreported > 0 {
+		then = fmt.Sprintf("%d reports of I are not in the ledger yet: the next start takes them", r.Unreported)
+	}
+	before := len(r.Differences)
+	if m.Unknown != "" {
+		r.Differences = append(r.Differences, difference{What: "position", Of: "all", M: "unknown (" + string(m.Unknown) + ")", I: fmt.Sprintf("%d instruments", len(i.Positions)), Then: then})
+	}
+	quantity := func(rows []ipc.PositionRow, of ipc.InstrumentID) (d ipc.Decimal) {
+		if n := slices.IndexFunc(rows, func(p ipc.PositionRow) bool { return p.Instrument == of }); n >= 0 {
+			d = rows[n].Quantity
+		}
+		return d
+	}
+	var instruments []ipc.InstrumentID
+	for _, p := range slices.Concat(m.Positions, i.Positions) {
+		instruments = append(instruments, p.Instrument)
+	}
+	slices.Sort(instruments)
+	for _, id := range slices.Compact(instruments) {
+		if own, theirs := quantity(m.Positions, id), quantity(i.Positions, id); own.Cmp(theirs) != 0 {
+			r.Differences = append(r.Differences, difference{What: "position", Of: string(id), M: own.String(), I: theirs.String(), Then: then})
+		}
+	}
+	r.orders(m.Open, i.Open, then)
+	return len(r.Differences) > before
+}
+
+// orders compares what is working at I.
+func (r *reconciled) orders(own []supervisor.InspectedIntent, theirs []ipc.OpenOrder, then string) {
+	for _, o := range own {
+		if !o.Working {
+			continue
+		}
+		n := slices.IndexFunc(theirs, func(t ipc.OpenOrder) bool { return t.Key == o.Key })
+		switch {
+		case n < 0:
+			r.Differences = append(r.Differences, difference{What: "order", Of: string(o.Key), M: "open, " + o.Remaining.String() + " remain", I: "not open", Then: then})
+		case theirs[n].Remaining.Cmp(o.Remaining) != 0:
+			r.Differences = append(r.Differences, difference{What: "order", Of: string(o.Key), M: o.Remaining.String() + " remain", I: theirs[n].Remaining.String() + " remain", Then: then})
+		}
+	}
+	for _, t := range theirs {
+		if !slices.ContainsFunc(own, func(o supervisor.InspectedIntent) bool { return o.Key == t.Key }) {
+			r.Differences = append(r.Differences, difference{What: "order", Of: string(t.Key), M: "not open", I: "open, " + t.Remaining.String() + " remain",
+				Then: "the ledger has no such intent: cancel it with I's operator"})
+		}
+	}
+}
+
+func (a *app) printReconciled(all []*reconciled, applied bool) error {
+	differing := 0
+	for _, r := range all {
+		if len(r.Differences) > 0 {
+			differing++
+		}
+	}
+	if a.json {
+		if err := a.printJSON(all); err != nil {
+			return err
+		}
+	} else {
+		for _, r := range all {
+			fmt.Fprintf(a.stdout, "%s: step %d, I has seen %d; %d differences, %d reports not taken yet", r.Address, r.Step, r.StepAtI, len(r.Differences), r.Unreported)
+			if applied {
+				fmt.Fprintf(a.stdout, "; %d recorded", r.Applied)
+			}
+			fmt.Fprintln(a.stdout)
+			for _, d := range r.Differences {
+				fmt.Fprintf(a.stdout, "  %s %s\n    M: %s\n    I: %s\n    %s\n", d.What, d.Of, d.M, d.I, d.Then)
+			}
+		}
+	}
+	if differing > 0 && !applied {
+		return exit(exitBoundary, "M and I differ about %d of %d instances", differing, len(all))
+	}
+	return nil
+}
