@@ -69,7 +69,8 @@ func New(cfg Config) (*Sandbox, error) {
 			Err:    fmt.Errorf("its sockets would have paths of %d bytes, the kernel takes %d", n, maxSocketPath),
 			Remedy: "choose a runtime directory with a shorter path"}
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	// Runners, also those of containers, have user ids of their own and pass through here to their sockets.
+	if err := os.MkdirAll(s.dir, 0o711); err != nil {
 		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "make the runtime directory", Err: err,
 			Remedy: "choose a writable runtime directory"}
 	}

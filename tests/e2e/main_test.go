@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/msup/msup/sandbox/image"
 )
 
 // built is what all stories share.
@@ -88,7 +90,7 @@ func build(dir string) error {
 // groups are the control groups of runners under msup's own top group, in every hierarchy.
 func groups() map[string]bool {
 	found := map[string]bool{}
-	for _, pattern := range []string{"/sys/fs/cgroup/msup/*/r*", "/sys/fs/cgroup/*/msup/*/r*"} {
+	for _, pattern := range []string{"/sys/fs/cgroup/msup/*/r*", "/sys/fs/cgroup/*/msup/*/r*", "/sys/fs/cgroup/*/msup-r*", "/sys/fs/cgroup/*/msup-compute/r*"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			panic(err) // the patterns stand above
@@ -131,6 +133,8 @@ func setup(env *testscript.Env) error {
 	env.Setenv("MSUP_PYTHON", built.python)
 	env.Setenv("MSUP_STORE", built.store)
 	env.Setenv("XDG_RUNTIME_DIR", runtime)
+	env.Setenv("MSUP_ISOLATION", "L1") // what most stories tell does not depend on the walls; those that do say --isolation
+	env.Setenv("MSUP_IMAGES", image.DefaultDir())
 	env.Setenv("MSUP_LEASE_DIR", filepath.Join(env.WorkDir, ".leases")) // stories run at once, with the same ids
 	// Without it every process with the race detector sleeps for a second when it ends.
 	env.Setenv("GORACE", "atexit_sleep_ms=0 log_path="+built.races)

@@ -69,7 +69,7 @@ func start(ts *testscript.TestScript, uid uint32, args []string) *program {
 	p := &program{args: args, cmd: exec.Command(built.msup, args...), done: make(chan struct{}),
 		runtime: runtimeDir(ts.Getenv("XDG_RUNTIME_DIR")), sockets: ts.Getenv("TMPDIR")}
 	p.cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "MSUP_PYTHON", "MSUP_STORE", "XDG_RUNTIME_DIR", "GORACE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "MSUP_PYTHON", "MSUP_STORE", "MSUP_ISOLATION", "MSUP_IMAGES", "XDG_RUNTIME_DIR", "GORACE"} {
 		p.cmd.Env = append(p.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	if uid == 0 { // nobody's leases are by default where its runtime directory is
@@ -205,23 +205,47 @@ type record struct {
 	Address    string
 }
 
+// records are those of the process sandbox, r….json, and of the container sandbox, runners/c….json, whose process is the first one of
+// its control group.
 func records(dir string) []record {
-	paths, err := filepath.Glob(filepath.Join(dir, "r*.json"))
-	if err != nil {
-		panic(err) // the pattern stands above
-	}
 	var all []record
-	for _, path := range paths {
-		body, err := os.ReadFile(path)
+	for _, pattern := range []string{"r*.json", "runners/c*.json"} {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
-			continue // gone since: its runner has ended
+			panic(err) // the patterns stand above
 		}
-		var r record
-		if json.NewDecoder(bytes.NewReader(body)).Decode(&r) == nil {
+		for _, path := range paths {
+			body, err := os.ReadFile(path)
+			if err != nil {
+				continue // gone since: its runner has ended
+			}
+			var r record
+			if json.NewDecoder(bytes.NewReader(body)).Decode(&r) != nil {
+				continue
+			}
+			if r.PID == 0 {
+				r.PID = firstOf(r.ID)
+			}
 			all = append(all, r)
 		}
 	}
 	return all
+}
+
+// firstOf is the first process of a container, 0 while it has none.
+func firstOf(id string) (pid int) {
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/msup/*/" + id)
+	if err != nil {
+		panic(err) // the pattern stands above
+	}
+	for _, group := range append(groups, "/sys/fs/cgroup/msup/ll/"+id, "/sys/fs/cgroup/msup/compute/"+id) {
+		if text, err := os.ReadFile(filepath.Join(group, "cgroup.procs")); err == nil {
+			if _, err := fmt.Sscan(string(text), &pid); err == nil {
+				return pid
+			}
+		}
+	}
+	return 0
 }
 
 // runnerOf waits for a runner of the program whose address matches, and that is not the one given.
