@@ -163,13 +163,35 @@ func (d *Daemon) failed(op string, err error) error {
 			out.Remedy = "msup restarts its private containerd by itself; its log is " + d.keeper.logPath()
 		}
 	case strings.Contains(text, "Unavailable"), strings.Contains(text, "connection refused"), strings.Contains(text, "connection error"), strings.Contains(text, "error reading from server"):
-		out.Err = fmt.Errorf("%s is gone: %w", where, err)
+		out.Err = fmt.Errorf("%s %w: %w", where, errGone, err)
 		out.Remedy = "start it again"
 		if d.keeper != nil {
 			out.Remedy = "msup restarts its private containerd by itself; its log is " + d.keeper.logPath()
 		}
 	}
 	return out
+}
+
+// errGone says that the daemon went away while it was asked.
+var errGone = errors.New("is gone")
+
+// back waits for a private daemon to be there again, and reports whether it is.
+func (d *Daemon) back(ctx context.Context) bool {
+	if d.keeper == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
+	defer cancel()
+	for ask(ctx, d.address, time.Second) != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-d.closing:
+			return false
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	return true
 }
 
 // Close ends the connection and stops a daemon that this process started. It may be called any number of times.

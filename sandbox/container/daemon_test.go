@@ -253,6 +253,10 @@ func TestShimKilled(t *testing.T) {
 			if mode == ShimOwn {
 				b.say(t, "unharmed")
 			}
+			socket := a.Runner.(*runner).shimAt
+			if _, err := os.Stat(socket); socket == "" || !os.IsNotExist(err) {
+				t.Errorf("the dead shim's socket %q is there: %v", socket, err)
+			}
 			startEcho(t, s).say(t, "again")
 		})
 	}

@@ -32,12 +32,26 @@ const (
 // initThreads is what runc's init may need; the runner's own ceiling is set in the moment before its exec.
 const initThreads = 32
 
+// startTries is how often a start is begun anew because the private daemon went away under it: it was killed, or the msup whose child it
+// was has ended and another takes over.
+const startTries = 3
+
 // Start starts a runner: the one that was prepared for exactly this spec, or a new one.
 func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner, error) {
 	spec, err := checked(spec)
 	if err != nil {
 		return nil, err
 	}
+	for try := 1; ; try++ {
+		r, err := s.startOnce(ctx, spec)
+		if err == nil || try == startTries || !errors.Is(err, errGone) || !s.engine.back(ctx) {
+			return r, err
+		}
+		s.log.Warn("containerd went away during a start, which begins anew", "instance", spec.Address.String(), "error", err)
+	}
+}
+
+func (s *Sandbox) startOnce(ctx context.Context, spec sandbox.Spec) (_ sandbox.Runner, err error) {
 	s.reapLeftovers()
 	r := s.take(spec)
 	if r == nil {
@@ -207,6 +221,7 @@ func (r *runner) make(ctx context.Context, root string, mounts []mount.Mount, al
 	}
 	r.task, r.pid, r.inShim = task, int(task.Pid()), true
 	r.latch.leader.Store(int32(r.pid))
+	r.shimAt = r.findShimSocket()
 	if err := r.hold(); err != nil {
 		return err
 	}
@@ -353,6 +368,7 @@ func (r *runner) remove(ctx context.Context) error {
 	if err := r.discard(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("remove container %s: %w", r.id, err))
 	}
+	errs = append(errs, dropShimSocket(r.shimAt))
 	if r.group != nil {
 		errs = append(errs, r.group.Remove(ctx), dropGroups(r.box.points, r.box.cgroups.Parent(), r.id))
 	}

@@ -37,6 +37,7 @@ type runner struct {
 	latch     *latch
 	shim      string // name of the shared one; "" = its own
 	inShim    bool   // a task was made in the shared one
+	shimAt    string // the shim's socket, where it is known
 	listener  *net.UnixListener
 	socketDir string
 	container client.Container

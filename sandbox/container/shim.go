@@ -1,10 +1,15 @@
 package container
 
 import (
+	"errors"
 	"fmt"
+	"net"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/msup/msup/ipc"
+	"golang.org/x/sys/unix"
 )
 
 // shimGroup counts the tasks that hold one lane's shared shim. A shim ends with its last task, and for some ms it can
@@ -60,4 +65,40 @@ func (s *Sandbox) leaveShim(lane ipc.Lane) {
 func lostShim(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "ttrpc: closed") || strings.Contains(text, "failed to start shim") && strings.Contains(text, "dial unix")
+}
+
+// findShimSocket tells where the shim of a private daemon's task listens, outside of all folders of ours; "" when it cannot be
+// told. A shim removes it when it ends, unless it was killed.
+func (r *runner) findShimSocket() string {
+	k := r.box.engine.keeper
+	if k == nil {
+		return ""
+	}
+	text, err := os.ReadFile(filepath.Join(k.cfg.RuntimeDir, "state", "io.containerd.runtime.v2.task", Namespace, r.id, "address"))
+	if err != nil {
+		return ""
+	}
+	path, ok := strings.CutPrefix(strings.TrimSpace(string(text)), "unix://")
+	if !ok || !filepath.IsAbs(path) {
+		return ""
+	}
+	return path
+}
+
+// dropShimSocket removes the socket of a shim that was killed: nobody listens there any more.
+func dropShimSocket(path string) error {
+	if path == "" {
+		return nil
+	}
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		return c.Close() // it lives, and has others to serve or is about to end
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		return nil // it is gone, as it should be
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the socket of a dead shim: %w", err)
+	}
+	return nil
 }

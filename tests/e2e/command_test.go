@@ -120,9 +120,7 @@ func doSignal(ts *testscript.TestScript, args []string) {
 }
 
 func doKillRunner(ts *testscript.TestScript, args []string) {
-	pid, err := named(ts, args[0]).runnerOf(pattern(ts, args[1]), 0)
-	ts.Check(err)
-	ts.Check(syscall.Kill(pid, syscall.SIGKILL))
+	named(ts, args[0]).killRunner(ts, pattern(ts, args[1]))
 }
 
 // differing are the fields of an intent that differ from run to run: the key, what names the run and counts the starts on this host, and

@@ -262,6 +262,22 @@ func (p *program) runnerOf(address *regexp.Regexp, not int) (int, error) {
 	return 0, fmt.Errorf("msup %s has no runner whose address matches %s:\n%s", strings.Join(p.args, " "), address, tail(p.stderr.String()))
 }
 
+// killRunner kills a runner by its address and returns which process it was. What a container's group lists first may be a process of
+// its making, gone when the signal comes.
+func (p *program) killRunner(ts *testscript.TestScript, address *regexp.Regexp) int {
+	for {
+		pid, err := p.runnerOf(address, 0)
+		ts.Check(err)
+		err = syscall.Kill(pid, syscall.SIGKILL)
+		if err == nil {
+			return pid
+		}
+		if !errors.Is(err, syscall.ESRCH) {
+			ts.Fatalf("killing runner %d: %v", pid, err)
+		}
+	}
+}
+
 // tail keeps what a person wants to read of a long output.
 func tail(text string) string {
 	const most = 6000

@@ -22,10 +22,10 @@ func doKills(ts *testscript.TestScript, args []string) {
 	strategies := regexp.MustCompile(`^default/`) // not the trial runner of the start
 	for round := range rounds {
 		p := start(ts, 0, argv)
-		first, err := p.runnerOf(strategies, 0)
+		_, err := p.runnerOf(strategies, 0)
 		ts.Check(err)
 		pause()
-		ts.Check(syscall.Kill(first, syscall.SIGKILL))
+		first := p.killRunner(ts, strategies)
 		second, err := p.runnerOf(strategies, first)
 		ts.Check(err)
 		pause()
