@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/container"
 	"github.com/msup/msup/sandbox/process"
 )
 
@@ -20,17 +21,49 @@ type diagnosis struct {
 	Root        bool           `json:"root"`
 	Cgroups     string         `json:"cgroups"`
 	LandlockABI int            `json:"landlock_abi"`
-	Walls       []sandbox.Wall `json:"walls"`
+	Walls       []sandbox.Wall `json:"walls"` // of the process sandbox
 	Python      string         `json:"python"`
-	Problems    []string       `json:"problems"`
+	// Isolation says for every level whether a strategy can have it here, strongest first.
+	Isolation []levelOffer `json:"isolation"`
+	// Containers is what L3 stands on: engine, runtime, kernel, with the known holes of their versions.
+	Containers []container.Finding `json:"containers"`
+	Problems   []string            `json:"problems"`
+}
+
+// levelOffer is one level of isolation on this host (SB-L1 … SB-L3).
+type levelOffer struct {
+	Level   string `json:"level"`
+	For     string `json:"for"`
+	Offered bool   `json:"offered"`
+	Detail  string `json:"detail"`
+	Remedy  string `json:"remedy,omitempty"`
+}
+
+// offers says which levels this host has, from what was examined.
+func offers(h process.Host, found []container.Finding) []levelOffer {
+	l3 := levelOffer{Level: "L3", For: "Python; native Rust on demand", Offered: true, Detail: "containers of containerd and runc, user namespaces"}
+	for _, f := range found {
+		if f.Severity == container.SeverityBlocks {
+			l3.Offered, l3.Detail, l3.Remedy = false, f.Component+": "+f.Detail, f.Remedy
+			break
+		}
+	}
+	l2 := levelOffer{Level: "L2", For: "Rust as WebAssembly", Offered: h.Err == nil, Detail: "a module in a process of its own, behind the walls of L1"}
+	l1 := levelOffer{Level: "L1", For: "native Rust; Python where L3 is not offered", Offered: h.Err == nil, Detail: "a process behind the walls above"}
+	if h.Err != nil {
+		l1.Detail, l2.Detail = h.Err.Error(), "it stands on L1, which is not offered"
+	}
+	return []levelOffer{l3, l2, l1}
 }
 
 func (a *app) doctorCommand() *cobra.Command {
-	var interpreter string
+	var interpreter, address string
 	c := &cobra.Command{
 		Use: "doctor", Short: "What this host offers: which walls stand, which do not, and what to do",
-		Long: `Starts one short process through every wall of the process sandbox and says which of them stand on this host.
-A wall that does not stand is no error by itself: a descriptor or a deployment may demand it.`,
+		Long: `Starts one short process through every wall of the process sandbox and says which of them stand on this host, and looks
+at what containers stand on: versions of containerd, runc and kernel, with the holes that are known of them, and what to do.
+A wall that does not stand is no error by itself: a descriptor or a deployment may demand it. --isolation auto (the
+default of run) takes the strongest level that is offered for a strategy's runtime.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h := process.Inspect(process.Config{})
@@ -41,6 +74,8 @@ A wall that does not stand is no error by itself: a descriptor or a deployment m
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 20*time.Second)
 			defer cancel()
+			d.Containers = container.Examine(ctx, container.DaemonConfig{Address: address})
+			d.Isolation = offers(h, d.Containers)
 			runtime, err := findPython(ctx, interpreter)
 			if err != nil {
 				d.Problems = append(d.Problems, err.Error())
@@ -64,6 +99,7 @@ A wall that does not stand is no error by itself: a descriptor or a deployment m
 		},
 	}
 	c.Flags().StringVar(&interpreter, "python", os.Getenv("MSUP_PYTHON"), "Python interpreter with the SDK")
+	c.Flags().StringVar(&address, "containerd", os.Getenv("MSUP_CONTAINERD"), "socket of a containerd to look at (default: the programs of a private one)")
 	return c
 }
 
@@ -82,6 +118,24 @@ func (a *app) printDiagnosis(d diagnosis) {
 		fmt.Fprintf(a.stdout, "  %s  %-16s %s\n", mark, w.Name, w.Detail)
 		if w.Remedy != "" {
 			fmt.Fprintf(a.stdout, "  %s  %-16s → %s\n", "       ", "", w.Remedy)
+		}
+	}
+	fmt.Fprintln(a.stdout)
+	for _, o := range d.Isolation {
+		mark := "offered"
+		if !o.Offered {
+			mark = "MISSING"
+		}
+		fmt.Fprintf(a.stdout, "  %s  %s  %s: %s\n", mark, o.Level, o.For, o.Detail)
+		if o.Remedy != "" {
+			fmt.Fprintf(a.stdout, "               → %s\n", o.Remedy)
+		}
+	}
+	fmt.Fprintln(a.stdout)
+	for _, f := range d.Containers {
+		fmt.Fprintf(a.stdout, "  %-7s  %-16s %s\n", f.Severity, f.Component, f.Detail)
+		if f.Remedy != "" {
+			fmt.Fprintf(a.stdout, "  %-7s  %-16s → %s\n", "", "", f.Remedy)
 		}
 	}
 	for _, p := range d.Problems {
