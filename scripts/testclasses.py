@@ -23,8 +23,8 @@ FUZZ_SECONDS = 10
 FUZZ_SECONDS_IN_ALL = 120
 
 # Packages without the race detector. Their runners are the test binary started again, so that it would slow the
-# strategies, not only the supervisor (a module starts in a second instead of 15 ms), and their oracles are deadlines. What
-# the supervisor does about such runners is raced in sandbox/process, sandbox/container and the end-to-end stories.
+# strategies, not only the supervisor (a module starts in a second instead of 15 ms), and their oracles are deadlines.
+# What the supervisor does about such runners is raced in sandbox/process, sandbox/container and the e2e stories.
 NOT_RACED = {"./sandbox/wasm", "./sandbox/wasm/wasmtest", "./sandbox/image"}
 NOT_RACED_FOLDERS = {"bench", "crash", "hostile", "load"}
 
