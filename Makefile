@@ -32,8 +32,8 @@ build: build/setup.stamp ## bin/msup
 	@$(env) python -m compileall -q pysdk/msup
 	@$(env) go build -trimpath -buildvcs=$(vcs) -o bin/msup ./cmd/msup
 
-run: build ## two example strategies, live on a synthetic market, or FEED=FILE [SPEED=max|N] [ARGS=…]
-	@$(env) bin/msup run examples/ema_cross examples/mean_reversion \
+run: build ## strategies in Python and Rust side by side on a synthetic market, or FEED=FILE [SPEED=max|N] [ARGS=…]
+	@$(env) bin/msup run examples/ema_cross examples/mean_reversion examples/ema_cross_rs examples/market_maker \
 		$(if $(FEED),--feed "$(FEED)") $(if $(SPEED),--speed "$(SPEED)") $(ARGS)
 
 test: build ## everything that must hold, under 25 minutes; CI=true: recordings may not be missing
@@ -59,5 +59,5 @@ docs: build ## write docs/capabilities.md and docs/reasons.md anew
 	@$(env) bin/msup explain --all --markdown > docs/reasons.md.new && mv docs/reasons.md.new docs/reasons.md
 
 clean: ## remove what was built here (toolchains outside the tree stay)
-	@rm -rf bin build .venv wasmsdk/target .pytest_cache .ruff_cache .hypothesis
+	@rm -rf bin build .venv wasmsdk/target examples/*/target .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

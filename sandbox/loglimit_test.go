@@ -86,3 +86,18 @@ func FuzzSanitize(f *testing.F) {
 		}
 	})
 }
+
+// One line without an end drops no line, only bytes: it is a violation all the same.
+//
+// Proves: SB-4, SB-8
+func TestAnEndlessLineIsAViolation(t *testing.T) {
+	_, l := pumped(t, Limits{}, strings.Repeat("a", 1<<20))
+	want := Violation{ViolationLog, 1024, 1 << 20, "bytes", ReasonLogCeiling}
+	if got := Violations(Limits{}.OrDefault(), Exit{Cause: CauseKilled}, l.Stats()); len(got) != 1 || got[0] != want {
+		t.Errorf("violations %v, want %v", got, want)
+	}
+	_, l = pumped(t, Limits{}, "a line\n")
+	if got := Violations(Limits{}.OrDefault(), Exit{Cause: CauseKilled}, l.Stats()); len(got) != 0 {
+		t.Errorf("violations %v of an honest line", got)
+	}
+}

@@ -77,8 +77,11 @@ func Violations(limits Limits, exit Exit, logs LogStats) []Violation {
 	if exit.Usage.PIDsRefused > 0 {
 		out = append(out, Violation{ViolationPIDs, limits.PIDs, limits.PIDs + exit.Usage.PIDsRefused, "processes", ReasonPIDs})
 	}
-	if logs.DroppedLines > 0 {
+	switch {
+	case logs.DroppedLines > 0:
 		out = append(out, Violation{ViolationLog, logs.Lines, logs.Lines + logs.DroppedLines, "lines", ReasonLogCeiling})
+	case logs.DroppedBytes > 0: // of lines that were cut: an endless one is a flood like any other
+		out = append(out, Violation{ViolationLog, logs.Bytes, logs.Bytes + logs.DroppedBytes, "bytes", ReasonLogCeiling})
 	}
 	if exit.Reason == ReasonDisk {
 		out = append(out, Violation{ViolationDisk, exit.DiskLimit, exit.DiskBytes, "bytes", ReasonDisk})

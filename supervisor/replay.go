@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -8,7 +9,8 @@ import (
 	"github.com/msup/msup/supervisor/core"
 )
 
-// replayBatch is how many deliveries go to the runner in one frame; the results are the same at every size.
+// replayBatch is how many deliveries go to the runner in one frame unless InstanceConfig.ReplayBatch says otherwise; the results are the
+// same at every size.
 const replayBatch = 256
 
 // Divergence says that a strategy answered a recorded delivery differently: it is not deterministic, or its environment changed (NN-7).
@@ -97,7 +99,7 @@ func (r *replayer) answered(d *core.Delivery, a *core.Answer) error {
 	if len(a.Body) > 0 {
 		return r.exchange(a)
 	}
-	if len(r.events) == replayBatch {
+	if len(r.events) >= cmp.Or(r.p.cfg.ReplayBatch, replayBatch) {
 		return r.flush()
 	}
 	return nil

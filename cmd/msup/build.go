@@ -21,10 +21,21 @@ func (a *app) buildCommand() *cobra.Command {
 	var f deploymentFlags
 	c := &cobra.Command{
 		Use: "build DIR…", Short: "Make the package of a strategy: checked, hashed, dependencies installed",
-		Long: `Checks strategy.toml, copies the code into the store while hashing it, downloads the wheels of its lock file
-(hashes required, wheels only), installs them inside the sandbox without a network, and derives the configuration
-schema from the code inside the sandbox. The code is never imported outside of it. run does all this by itself.`,
-		Example: "  msup build examples/mean_reversion",
+		Long: `Checks strategy.toml, copies the code into the store while hashing it, and derives the configuration schema from the
+code inside the sandbox. No code of a strategy ever runs outside of it. run does all this by itself.
+
+Python: the wheels of the lock file are downloaded (hashes required, wheels only) and installed inside the sandbox,
+without a network.
+
+Rust, in a folder with Cargo.toml: the crates of Cargo.lock are downloaded, which runs none of their code; then cargo
+compiles inside the sandbox, without a network, what runtime says: a module (wasm32-wasip1) or a program of this machine.
+The package is strategy.toml and the compiled file under the name of entry; sources are not part of it. The same sources
+and toolchain give the same binary_hash, and what was compiled once is not compiled again. A crate's own .cargo/config.toml
+and rust-toolchain file are not read. Modules are compiled by the first Rust that has the target: the folder that
+MSUP_WASM_RUST names, the one on PATH, the one that make setup fetched.
+
+Rust, in a folder without Cargo.toml: the file that entry names is packaged as it is.`,
+		Example: "  msup build examples/mean_reversion\n  msup build examples/ema_cross_rs",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			h, err := a.openHost(cmd.Context(), &f)

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox/wasm"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/capsule"
@@ -293,6 +294,9 @@ func addPackage(p *capsule.Parts, f *capsuleFlags) error {
 	}
 	v := contractVersions()
 	v.Recorded, v.Python, v.SDK = m.Versions.Recorded, tools.Python, tools.SDK
+	if opened.Descriptor.Runtime != descriptor.RuntimeRustWasm {
+		v.Wasm = ""
+	}
 	m.Versions = v
 	m.Environment, err = capsule.Here()
 	return err
@@ -312,7 +316,8 @@ func builtWith(manifest []byte) (b builtTools, err error) {
 }
 
 func contractVersions() capsule.Versions {
-	return capsule.Versions{MSUP: version, ABI: ipc.ABIVersion, EventContract: ipc.EventContractVersion, IntentContract: ipc.IntentContractVersion}
+	return capsule.Versions{MSUP: version, ABI: ipc.ABIVersion, EventContract: ipc.EventContractVersion, IntentContract: ipc.IntentContractVersion,
+		Wasm: wasm.Version()}
 }
 
 // capsuleReplay is what msup replay says of a capsule.
@@ -337,7 +342,10 @@ func (a *app) replayCapsule(ctx context.Context, f *deploymentFlags, path, want 
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
 	here := contractVersions()
-	if h.options.Python != nil {
+	if c.Manifest.Package.Runtime == string(descriptor.RuntimePython) {
+		if _, err := h.needPython(ctx); err != nil {
+			return err
+		}
 		here.Python, here.SDK = h.options.Python.Version, h.options.Python.SDK
 	}
 	now, err := capsule.Here()

@@ -75,6 +75,7 @@ func codeOf(err error) int {
 	var diverged *supervisor.Divergence
 	var stateError *statedb.Error
 	var leaseError *lease.Error
+	var incompatible *supervisor.IncompatibleError
 	switch {
 	case err == nil:
 		return exitOK
@@ -88,7 +89,7 @@ func codeOf(err error) int {
 		return exitState
 	case errors.As(err, &sandboxError):
 		return exitSandbox
-	case isFindings(err):
+	case isFindings(err), errors.As(err, &incompatible):
 		return exitRefused
 	case errors.Is(err, feed.ErrMalformed), errors.Is(err, feed.ErrTruncated):
 		return exitFeed
@@ -104,7 +105,10 @@ func reasonOf(err error) ipc.ReasonCode {
 	var mismatch *pack.HashMismatch
 	var diverged *supervisor.Divergence
 	var leaseError *lease.Error
+	var incompatible *supervisor.IncompatibleError
 	switch {
+	case errors.As(err, &incompatible):
+		return incompatible.Reason
 	case errors.As(err, &sandboxError):
 		return sandboxError.Reason
 	case errors.As(err, &leaseError):

@@ -2,11 +2,11 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
-	"github.com/msup/msup/ipc"
-	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/boundary/execution"
 	"github.com/msup/msup/supervisor/descriptor"
 )
@@ -27,28 +27,45 @@ func (r *runner) openExecution(ctx context.Context, f *deploymentFlags, state st
 	if r.deployment.Run.Durability == descriptor.DurabilityNone {
 		return nil, exit(exitRefused, `durability is "none": nothing would be durable, yet I's socket %s is to be connected; choose "power"`, socket)
 	}
-	s, err := connectExecution(ctx, socket, r.wiring.log)
+	s, err := connectExecution(ctx, socket, f.patience, r.wiring.log)
 	if err != nil {
 		return nil, exit(exitBoundary, "connecting to I: %w", err)
 	}
 	return s, nil
 }
 
-// connectExecution connects to an I that is a process of somebody else's: it is neither started nor ended here, and gets no market events.
-// In lock step it is asked to sync, which msup.boundary answers.
-func connectExecution(ctx context.Context, socket string, log *slog.Logger) (*simulated, error) {
-	client, err := execution.Dial(ctx, socket, execution.Options{Logger: log})
+// connectExecution connects to an I that is a process of somebody else's, and again whenever the connection ends: it is neither started nor
+// ended here, and gets no market events. In lock step it is asked to sync, which msup.boundary answers.
+func connectExecution(ctx context.Context, socket string, patience time.Duration, log *slog.Logger) (*simulated, error) {
+	dial := func(ctx context.Context) (*execution.Client, error) {
+		return execution.Dial(ctx, socket, execution.Options{Logger: log})
+	}
+	link, err := execution.Connect(ctx, dial, execution.LinkOptions{Logger: log, Patience: patience})
 	if err != nil {
 		return nil, err
 	}
-	s := &simulated{log: log, exited: make(chan struct{}), client: client, members: map[ipc.Address]*supervisor.Instance{}, external: true}
-	close(s.exited) // there is no child to wait for
-	return s, nil
+	return &simulated{Link: link, log: log}, nil
+}
+
+// present says why I is not there at the end of a run; nil when it is.
+func (s *simulated) present() error {
+	if err := s.Link.Err(); err != nil {
+		return exit(exitBoundary, "%s is gone: %w; start it and run again on the same --state: nothing is lost, and what is open is asked about by key", s.name(), err)
+	}
+	return nil
 }
 
 func (s *simulated) name() string {
-	if s.external {
+	if s.child == nil {
 		return "I"
 	}
 	return "the simulated I"
+}
+
+// checkPatience refuses a patience that cannot be meant.
+func checkPatience(d time.Duration) error {
+	if d < 100*time.Millisecond || d > time.Hour {
+		return fmt.Errorf("%w: --boundary-patience %s: choose 100ms to 1h", errUsage, d)
+	}
+	return nil
 }

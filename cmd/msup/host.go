@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,10 @@ type deploymentFlags struct {
 	keepLog     bool
 	lease       leaseFlags // registered by those that start instances
 	placing     placementFlags
-	execution   string     // I's socket; "" = as the deployment says, else a simulated I
+	batch       int // of a replay
+	patience    time.Duration
+	risk        string // socket of J and E; "" = as the deployment says, else none
+	execution   string // I's socket; "" = as the deployment says, else a simulated I
 }
 
 func (f *deploymentFlags) register(c *cobra.Command) {
@@ -72,12 +76,16 @@ type host struct {
 	app      *app
 	log      *slog.Logger
 	sandbox  sandbox.Sandbox
-	python   python.Runtime
 	options  pack.Options
+	named    string // interpreter that the flags name
 	packages map[string]*pack.Package
 	placing  placementFlags
 	place    *placement
+	batch    int // deliveries a frame in a replay
 	closers  []func() error
+
+	mu     sync.Mutex // guards what follows
+	python *python.Runtime
 }
 
 func (h *host) onClose(f func() error) { h.closers = append(h.closers, f) }
@@ -91,9 +99,9 @@ func (h *host) close() error {
 	return all
 }
 
-// openHost prepares the sandbox, removes what dead supervisors left behind, and finds the interpreter.
+// openHost prepares the sandbox, and removes what dead supervisors left behind.
 func (a *app) openHost(ctx context.Context, f *deploymentFlags) (_ *host, err error) {
-	h := &host{app: a, log: a.logger(), packages: map[string]*pack.Package{}, placing: f.placing}
+	h := &host{app: a, log: a.logger(), packages: map[string]*pack.Package{}, placing: f.placing, named: f.python}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.close())
@@ -101,9 +109,6 @@ func (a *app) openHost(ctx context.Context, f *deploymentFlags) (_ *host, err er
 	}()
 	if h.place, err = newPlacement(h, f.placing); err != nil {
 		return nil, err
-	}
-	if h.python, err = findPython(ctx, f.python); err != nil {
-		return nil, &exitError{exitSandbox, err}
 	}
 	box, err := process.New(process.Config{Logger: h.log})
 	if err != nil {
@@ -116,13 +121,28 @@ func (a *app) openHost(ctx context.Context, f *deploymentFlags) (_ *host, err er
 	if err != nil {
 		return nil, fmt.Errorf("the store %s: %w", f.store, err)
 	}
-	sdk, err := sdkVersion(ctx, h.python)
-	if err != nil {
-		return nil, err
-	}
-	h.options = pack.Options{Store: store, Sandbox: box, Log: h.log, Python: &pack.Python{Interpreter: h.python.Interpreter,
-		Args: h.python.Argv()[1:], Version: h.python.Version, SDK: sdk, Binds: h.python.Binds, Env: h.python.Env}}
+	h.options = pack.Options{Store: store, Sandbox: box, Log: h.log, Rust: rustSearch(), Describe: h.place.describeModule}
 	return h, nil
+}
+
+// needPython finds the interpreter when the first Python package, or an image, needs it: a host that runs Rust alone need not have one.
+func (h *host) needPython(ctx context.Context) (python.Runtime, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.python != nil {
+		return *h.python, nil
+	}
+	found, err := findPython(ctx, h.named)
+	if err != nil {
+		return found, &exitError{exitSandbox, err}
+	}
+	sdk, err := sdkVersion(ctx, found)
+	if err != nil {
+		return found, err
+	}
+	h.python = &found
+	h.options.Python = &pack.Python{Interpreter: found.Interpreter, Args: found.Argv()[1:], Version: found.Version, SDK: sdk, Binds: found.Binds, Env: found.Env}
+	return found, nil
 }
 
 // reap removes what supervisors that are dead by now left behind.
@@ -159,13 +179,16 @@ func (h *host) open(ctx context.Context, ref string) (*pack.Package, error) {
 		return pack.Open(ref, h.options)
 	}
 	began := time.Now()
-	note := time.AfterFunc(2*time.Second, func() {
-		if !h.app.quiet {
-			fmt.Fprintf(h.app.stderr, "building the package of %s …\n", ref)
+	notes := h.app.startBuildNotes(ref)
+	defer notes.stop()
+	if d, err := descriptor.Load(ref); err == nil && d.Runtime == descriptor.RuntimePython { // what is wrong with it, Build says
+		if _, err := h.needPython(ctx); err != nil {
+			return nil, err
 		}
-	})
-	defer note.Stop()
-	p, err := pack.Build(ctx, ref, h.options)
+	}
+	opts := h.options
+	opts.Progress = notes.doing
+	p, err := pack.Build(ctx, ref, opts)
 	if err == nil {
 		h.log.Info("package ready", "dir", ref, "hash", p.Hash, "took", time.Since(began))
 	}

@@ -46,22 +46,25 @@ func rulesOf(r descriptor.Resources) (timeouts, faults, kills, rejects, refusals
 
 // wiring is what all instances of one run share.
 type wiring struct {
-	app      *app
-	place    *placement
-	db       *statedb.DB
-	leases   map[ipc.Address]*lease.Lease
-	sink     supervisor.Sink
-	approver supervisor.Approver // J or E; nil = policy approves
-	stats    *supervisor.Stats
-	log      *slog.Logger
-	packages map[string]*pack.Package // by hash
-	levels   map[ipc.Address]start    // where runners are started, for the summary
-	runID    ipc.RunID
-	owner    ipc.Nonce
-	seed     uint64
-	stateDir string
-	lockStep bool
-	keepLog  bool
+	app       *app
+	place     *placement
+	db        *statedb.DB
+	leases    map[ipc.Address]*lease.Lease
+	sink      supervisor.Sink
+	approver  supervisor.Approver  // J or E; nil = policy approves
+	authority supervisor.Authority // J or E; nil = none is connected
+	live      bool                 // the market is live: times are the machine's
+	stats     *supervisor.Stats
+	log       *slog.Logger
+	packages  map[string]*pack.Package // by hash
+	levels    map[ipc.Address]start    // where runners are started, for the summary
+	runID     ipc.RunID
+	owner     ipc.Nonce
+	seed      uint64
+	stateDir  string
+	lockStep  bool
+	patience  time.Duration
+	keepLog   bool
 }
 
 // instance makes one instance of the deployment.
@@ -95,9 +98,9 @@ func (w *wiring) instance(ctx context.Context, d descriptor.Instance) (*supervis
 			Checkpoint: r.DeadlineCheckpoint, Stop: r.DeadlineStop},
 		StateVersion: d.Descriptor.State.SchemaVersion, MigratesFrom: d.Descriptor.State.MigratesFrom, MaxAnswerBytes: uint64(r.AnswerBytes), MaxStateBytes: uint64(r.StateBytes),
 		CheckpointSteps: d.Descriptor.State.CheckpointSteps, CheckpointEvery: d.Descriptor.State.CheckpointPeriod,
-		QueueEvents: int(r.QueueEvents), LockStep: w.lockStep, KeepLog: w.keepLog,
+		QueueEvents: int(r.QueueEvents), LockStep: w.lockStep, Patience: w.patience, KeepLog: w.keepLog,
 		StartRunner: started.run,
-		Ledger:      ledger{store}, Lease: w.lease(d.Address), Sink: w.sink, Approver: w.approver, Clock: &supervisor.FeedClock{}, Observer: w.stats, Logger: w.log,
+		Ledger:      ledger{store}, Lease: w.lease(d.Address), Sink: w.sink, Approver: w.approver, Authority: w.authority, Clock: w.clock(d.Address), Observer: w.stats, Logger: w.log,
 		EvidenceDir: filepath.Join(w.stateDir, "evidence"),
 	}), nil
 }

@@ -16,7 +16,10 @@ type ledger struct {
 	instance *statedb.Instance
 }
 
-var _ supervisor.Ledger = ledger{}
+var (
+	_ supervisor.Ledger         = ledger{}
+	_ supervisor.EvidenceKeeper = ledger{}
+)
 
 func (l ledger) Lineage() ipc.Lineage   { return l.instance.Lineage() }
 func (l ledger) LastInput() ipc.InputNo { return l.instance.LastInput() }
@@ -73,6 +76,9 @@ func (l ledger) SaveCheckpoint(c supervisor.Checkpoint) error {
 		Head: statedb.Head(c.Head), SavedCoreTS: c.CoreTS})
 }
 
+// KeepEvidence copies the files of the state directory.
+func (l ledger) KeepEvidence(cause error) (string, error) { return l.instance.KeepEvidence(cause) }
+
 // Prune forgets what lies below the older valid slot.
 func (l ledger) Prune() (int, error) { return l.instance.Prune() }
 
@@ -80,9 +86,7 @@ func (l ledger) Checkpoints() ([]supervisor.Checkpoint, []error) {
 	valid, problems := l.instance.Checkpoints()
 	out := make([]supervisor.Checkpoint, 0, len(valid))
 	for _, c := range valid {
-		out = append(out, supervisor.Checkpoint{State: c.State, StateVersion: c.StateSchemaVersion, Cursors: c.Cursors,
-			InputNo: c.InputNo, Step: c.Step, Core: c.Core, PackageHash: c.PackageHash, ConfigHash: c.ConfigHash,
-			Head: supervisor.Head(c.Head), CoreTS: c.SavedCoreTS})
+		out = append(out, checkpointOf(c))
 	}
 	return out, problems
 }

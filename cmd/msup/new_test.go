@@ -135,7 +135,8 @@ func TestNewRefuses(t *testing.T) {
 		"a digit first":      {[]string{"9 Lives", "--dir", dir}, `for example "lives"`},
 		"another alphabet":   {[]string{"größe", "--dir", dir}, `for example "gre"`},
 		"too long":           {[]string{strings.Repeat("a", 65), "--dir", dir}, "at most 64"},
-		"an unknown flag":    {[]string{"good", "--dir", dir, "--lang", "rust"}, "unknown flag: --lang"},
+		"an unknown flag":    {[]string{"good", "--dir", dir, "--color", "red"}, "unknown flag: --color"},
+		"a language":         {[]string{"good", "--dir", dir, "--lang", "cobol"}, "write python or rust"},
 	} {
 		code, stdout, stderr := newStrategy(t, c.args...)
 		if code == exitOK || stdout != "" || !strings.Contains(stderr, c.want) {
@@ -156,7 +157,7 @@ func TestNewRefuses(t *testing.T) {
 
 func TestNamesForShellsAndClasses(t *testing.T) {
 	for name, want := range map[string]string{"my_strategy": "MyStrategy", "a-b_c": "ABC", "none": "NoneStrategy", "quote": "QuoteStrategy", "x9": "X9", "a__b": "AB"} {
-		if got := className(name); got != want {
+		if got := className(name, takenClasses); got != want {
 			t.Errorf("className(%q) = %q, want %q", name, got, want)
 		}
 	}

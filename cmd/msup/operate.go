@@ -95,6 +95,12 @@ func (a *app) printInspection(i *supervisor.Inspection, leases []statedb.Lease) 
 	if i.Unknown != "" {
 		fmt.Fprintf(w, "  positions are unknown: %s\n", i.Unknown)
 	}
+	if o := i.Obligation; o != nil {
+		fmt.Fprintf(w, "  obligation %d: %s after %d attempts (%s)\n", o.No, o.Kind, o.Attempt, o.Reason)
+	}
+	if i.Recovering != nil {
+		fmt.Fprintf(w, "  recovering: on_recovered answered %t, %d intents without a final status\n", i.Recovering.Answered, len(i.Recovering.Keys))
+	}
 	for _, o := range i.Open {
 		fmt.Fprintf(w, "  open %s %s of step %d: %s, remaining %s\n", o.Kind, o.Key, o.Step, o.Status, o.Remaining)
 	}

@@ -176,7 +176,10 @@ func libraries() []sandbox.Bind {
 }
 
 func (pl *placement) python(ctx context.Context, d descriptor.Instance, p *pack.Package, base sandbox.Spec) (start, error) {
-	rt := pl.host.python
+	rt, err := pl.host.needPython(ctx)
+	if err != nil {
+		return start{}, err
+	}
 	base.Argv, base.Env = rt.Argv("-m", "msup.runner"), append(append([]string(nil), rt.Env...), p.Env()...)
 	base.Binds = append(append([]sandbox.Bind(nil), rt.Binds...), p.Binds()...)
 	level := sandbox.L3
@@ -281,23 +284,27 @@ func (pl *placement) openContainers(ctx context.Context) (_ *container.Sandbox, 
 // openImage finds or makes the root file system. Where the base image cannot be made (no Debian in reach, say), the host's files do.
 func (pl *placement) openImage(ctx context.Context) (image.Image, error) {
 	h := pl.host
-	host := image.HostRootfs(h.python, h.options.Python.SDK)
+	rt, err := h.needPython(ctx)
+	if err != nil {
+		return image.Image{}, err
+	}
+	host := image.HostRootfs(rt, h.options.Python.SDK)
 	switch name := h.placing.image; name {
 	case imageHost:
 		return host, nil
 	case imageBase:
-		i, err := h.app.buildImage(ctx, &imageFlags{dir: image.DefaultDir(), python: h.python.Interpreter, suite: image.DefaultSuite})
+		i, err := h.app.buildImage(ctx, &imageFlags{dir: image.DefaultDir(), python: rt.Interpreter, suite: image.DefaultSuite})
 		if err == nil || ctx.Err() != nil || errors.Is(err, errUsage) {
 			return i, err
 		}
 		h.log.Warn("the base image cannot be made; containers show this host's Python instead", "err", err, "see", "msup image build")
 		return host, nil
 	default:
-		sdk, err := sdkFolder(ctx, h.python)
+		sdk, err := sdkFolder(ctx, rt)
 		if err != nil {
 			return image.Image{}, err
 		}
-		o := image.Options{SDK: sdk, Python: h.python.Interpreter}
+		o := image.Options{SDK: sdk, Python: rt.Interpreter}
 		if !h.app.quiet {
 			o.Progress = h.app.stderr
 		}

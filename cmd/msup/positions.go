@@ -33,7 +33,11 @@ func (v viewed) Persist(b *supervisor.Batch) {
 }
 
 func (v viewed) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error {
-	return v.r.ReadInputs(from, fn)
+	err := v.r.ReadInputs(from, fn)
+	if errors.Is(err, statedb.ErrPruned) {
+		err = fmt.Errorf("%w: %w", supervisor.ErrPruned, err)
+	}
+	return err
 }
 
 func (v viewed) Checkpoints() ([]supervisor.Checkpoint, []error) {

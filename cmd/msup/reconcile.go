@@ -29,6 +29,7 @@ const reconcileWait = 10 * time.Second // for one answer of I
 type reconcileFlags struct {
 	state, socket string
 	lease         leaseFlags // its folder alone
+	above         uint64
 	apply         bool
 }
 
@@ -40,10 +41,14 @@ func (a *app) reconcileCommand() *cobra.Command {
 for the last step that it has seen; and prints where M's ledger says something else. The instances must not be running: the
 reconciler announces itself to I as their owner, with the next epoch, as every start does.
 
+A state directory that is older than I (a backup, on a host that has no lease of later runs) has a lower epoch than I knows, and I
+refuses it, as it refuses a second owner. Where nobody else runs the instance, --above EPOCH, with the epoch that the refusal
+names, goes above it.
+
 Nothing else is changed, unless --apply is given. Then the ledger takes over what recovery would: I's word on intents that I
 knows, and, where positions are unknown or differ although I has nothing more to report, I's snapshot. An intent that I has
 not seen stays as it is: the next start offers it while it is valid, and bars its key otherwise. A ledger that lacks steps
-which I has seen (an older backup) is never written to.
+which I has seen (an older backup) is never written to, nor is one whose I has lost its memory.
 
 I is the socket that --execution-socket names; without it, the simulated one whose state lies in the state directory.`,
 		Example: "  msup reconcile --state ./state\n  msup reconcile --state ./state --execution-socket /run/i.sock --apply",
@@ -57,6 +62,7 @@ I is the socket that --execution-socket names; without it, the simulated one who
 	c.Flags().StringVar(&f.state, "state", "", "state directory of the run")
 	c.Flags().StringVar(&f.socket, "execution-socket", "", "I's socket (default: the simulated I of the state directory)")
 	f.lease.registerDir(c)
+	c.Flags().Uint64Var(&f.above, "above", 0, "take an epoch above this one, for a state directory that is older than I; only when nobody else runs the instance")
 	c.Flags().BoolVar(&f.apply, "apply", false, "record I's word where recovery would")
 	return c
 }
@@ -107,7 +113,7 @@ func (a *app) reconcile(ctx context.Context, f *reconcileFlags, only []string) (
 	defer func() { err = errors.Join(err, i.close()) }()
 	all := []*reconciled{}
 	for _, address := range wanted {
-		one, err := a.reconcileOne(ctx, f, db, keeper, i.client, address, owner)
+		one, err := a.reconcileOne(ctx, f, db, keeper, i.Client(), address, owner)
 		if err != nil {
 			return fmt.Errorf("%s: %w", address, err)
 		}
@@ -119,7 +125,7 @@ func (a *app) reconcile(ctx context.Context, f *reconcileFlags, only []string) (
 // connectI connects to the I that was named, or starts the simulated one on what it has kept.
 func (a *app) connectI(ctx context.Context, f *reconcileFlags) (*simulated, error) {
 	if f.socket != "" {
-		s, err := connectExecution(ctx, f.socket, a.logger())
+		s, err := connectExecution(ctx, f.socket, reconcileWait, a.logger())
 		if err != nil {
 			return nil, exit(exitBoundary, "connecting to I: %w", err)
 		}
@@ -192,7 +198,7 @@ func (a *app) reconcileOne(ctx context.Context, f *reconcileFlags, db *statedb.D
 	if err != nil {
 		return nil, err
 	}
-	epoch, err := ledger{store}.NextEpoch(owner, held.Epoch())
+	epoch, err := ledger{store}.NextEpoch(owner, max(held.Epoch(), ipc.Epoch(f.above)))
 	if err == nil {
 		err = held.Raise(epoch)
 	}
@@ -226,6 +232,14 @@ func (a *app) reconcileOne(ctx context.Context, f *reconcileFlags, db *statedb.D
 		return nil, exit(exitBoundary, "I sent a %T as a snapshot", snapshot.Event)
 	}
 	differ := r.positions(m, content) || m.Unknown != ""
+	if why := p.Forgot(*welcome); why != "" {
+		for i := range r.Differences {
+			r.Differences[i].Then = "nothing is applied: I lacks what it had"
+		}
+		r.Differences = append(r.Differences, difference{What: "memory", Of: r.Address, M: "knows what I has had", I: why,
+			Then: "I has lost its memory: the next start halts with SINK_FORGOT; nothing is applied"})
+		return r, nil
+	}
 	if r.Step < r.StepAtI {
 		for i := range r.Differences {
 			r.Differences[i].Then = "nothing is applied: the ledger lacks steps"

@@ -29,6 +29,8 @@ Then it first says what is different on this machine: interpreter, SDK, processo
 		Example: "  msup run examples/ema_cross --state ./state\n  msup replay --state ./state\n  msup replay decision.capsule",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case f.batch < 0:
+				return fmt.Errorf("%w: --batch %d: choose a number above zero", errUsage, f.batch)
 			case f.state == "" && len(args) == 1:
 				return a.replayCapsule(cmd.Context(), &f, args[0], sum)
 			case f.state == "":
@@ -38,6 +40,7 @@ Then it first says what is different on this machine: interpreter, SDK, processo
 		},
 	}
 	c.Flags().StringVar(&f.state, "state", "", "state directory of the run")
+	c.Flags().IntVar(&f.batch, "batch", 0, "deliveries a frame (default 256); the answers are the same at every size")
 	c.Flags().StringVar(&sum, "sha256", "", "refuse a capsule that has another SHA-256")
 	f.registerHost(c)
 	return c
@@ -148,7 +151,7 @@ func (h *host) verifyWith(ctx context.Context, address ipc.Address, start *core.
 		Deadlines: supervisor.Deadlines{Soft: r.DeadlineSoft, Hard: r.DeadlineHard, Init: replayDeadline, Checkpoint: r.DeadlineCheckpoint,
 			Stop: r.DeadlineStop},
 		MaxAnswerBytes: uint64(r.AnswerBytes), MaxStateBytes: uint64(r.StateBytes),
-		StartRunner: started.run, Ledger: log, Clock: &supervisor.FeedClock{}, Observer: supervisor.NewStats(), Logger: h.log,
+		StartRunner: started.run, ReplayBatch: h.batch, Ledger: log, Clock: &supervisor.FeedClock{}, Observer: supervisor.NewStats(), Logger: h.log,
 	})
 	return instance.Verify(ctx, recorded)
 }

@@ -19,8 +19,10 @@ import (
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
+	"github.com/msup/msup/supervisor/boundary/execution"
 	"github.com/msup/msup/supervisor/boundary/feed"
 	"github.com/msup/msup/supervisor/boundary/feed/synthetic"
+	"github.com/msup/msup/supervisor/boundary/risk"
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/descriptor"
 )
@@ -30,6 +32,7 @@ type runFlags struct {
 	deploymentFlags
 	feed     feedFlags
 	feedPath string
+	market   string // H's socket; "" = as the deployment says, else a feed
 	speed    string
 	out      string
 	events   int
@@ -66,6 +69,9 @@ one that hangs only with --takeover, which kills it first.`,
 	c.Flags().StringVar(&f.speed, "speed", "max", `"max", or a multiple of the feed's own time`)
 	c.Flags().IntVar(&f.events, "events", 0, "end after so many events (default: all of the feed; 60000 of the synthetic market)")
 	c.Flags().StringVar(&f.execution, "execution-socket", "", "connect to this I instead of simulating one (as boundary.execution of msup.toml)")
+	c.Flags().DurationVar(&f.patience, "boundary-patience", supervisor.DefaultPatience, "how long an I that is away or silent is waited for, before instances go on restricted")
+	c.Flags().StringVar(&f.risk, "risk-socket", "", "connect to this J or E: restrictions, commands, approvals (as boundary.risk of msup.toml)")
+	c.Flags().StringVar(&f.market, "market-socket", "", "listen to this H instead of playing a feed (as boundary.market of msup.toml); Ctrl-C ends the run")
 	c.Flags().StringVar(&f.out, "out", "", "write every offered intent to this .jsonl file")
 	return c
 }
@@ -76,18 +82,27 @@ func (a *app) run(ctx context.Context, f *runFlags, dirs []string) (err error) {
 	if err != nil {
 		return err
 	}
-	source, err := f.openFeed()
+	if err := checkPatience(f.patience); err != nil {
+		return err
+	}
+	source, err := a.openMarket(ctx, f)
 	if err != nil {
-		return exit(exitFeed, "%w", err)
+		return err
+	}
+	live := source != nil
+	if !live {
+		if source, err = f.openFeed(); err != nil {
+			return exit(exitFeed, "%w", err)
+		}
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	r, err := a.prepare(ctx, &f.deploymentFlags, dirs, f.out, speed == 0)
+	r, err := a.prepare(ctx, &f.deploymentFlags, dirs, f.out, speed == 0 && !live, live)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
 	began := time.Now()
-	events, playErr := r.play(ctx, source, supervisor.Pace{Speed: speed}, f.events)
+	events, playErr := r.play(ctx, source, supervisor.Pace{Speed: speed, Live: live}, f.events)
 	s := r.summary(events, time.Since(began), source.Info())
 	if err := a.printSummary(s); err != nil {
 		return err
@@ -131,6 +146,7 @@ type runner struct {
 	deployment *descriptor.Deployment
 	supervisor *supervisor.Supervisor
 	sim        *simulated
+	risk       *risk.Link // nil: no J or E
 	closers    []func() error
 }
 
@@ -146,7 +162,7 @@ func (r *runner) close() error {
 }
 
 // prepare checks and opens everything that a run needs; nothing has been started when it fails.
-func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, out string, lockStep bool) (r *runner, err error) {
+func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, out string, lockStep, live bool) (r *runner, err error) {
 	r = &runner{app: a}
 	defer func() {
 		if err != nil {
@@ -168,7 +184,7 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 		return r, exit(exitRefused, "the deployment makes no instance; name a strategy folder, or check the instruments it may trade")
 	}
 	w := &wiring{app: a, place: h.place, stats: supervisor.NewStats(), log: h.log, packages: h.packages, levels: map[ipc.Address]start{},
-		seed: r.deployment.Run.Seed, lockStep: lockStep, keepLog: f.keepLog}
+		seed: r.deployment.Run.Seed, lockStep: lockStep, live: live, patience: f.patience, keepLog: f.keepLog}
 	if _, err := rand.Read(w.owner[:]); err != nil {
 		return r, fmt.Errorf("making an owner nonce: %w", err)
 	}
@@ -198,6 +214,9 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 	}
 	r.onClose(r.sim.close)
 	w.sink = r.sim
+	if err := r.openRisk(ctx, f); err != nil {
+		return r, err
+	}
 	if out != "" {
 		tee, err := newIntentFile(out, r.sim)
 		if err != nil {
@@ -210,13 +229,16 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 }
 
 func (r *runner) members(ctx context.Context) error {
-	r.supervisor = &supervisor.Supervisor{Tee: r.sim, Logger: r.wiring.log}
+	r.supervisor = &supervisor.Supervisor{Tee: r.sim, Live: r.wiring.live, Logger: r.wiring.log}
 	for _, d := range r.deployment.Instances {
 		p, err := r.wiring.instance(ctx, d)
 		if err != nil {
 			return err
 		}
-		r.sim.route(p)
+		r.sim.Attach(p.Address(), p)
+		if r.risk != nil {
+			r.risk.Attach(p.Address(), p)
+		}
 		r.supervisor.Members = append(r.supervisor.Members, &supervisor.Member{Instance: p, Subscribe: subscription(d)})
 	}
 	return nil
@@ -266,32 +288,35 @@ func (r *runner) play(ctx context.Context, source feed.Source, pace supervisor.P
 	progress := r.app.startProgress(source)
 	defer progress.stop()
 	pace.OnEvent = progress.event
-	// Instances end through Stop, also on Ctrl-C: their context must outlive the user's. When I goes, they cannot stop in order.
-	alive, lost := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer lost(nil)
-	r.sim.lost.Store(&lost)
+	// Instances end through Stop, also on Ctrl-C: their context must outlive the user's.
+	alive, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	if err := r.supervisor.Start(alive); err != nil {
 		return 0, err
 	}
-	playing, done := context.WithCancelCause(ctx)
-	defer done(nil)
-	stop := context.AfterFunc(alive, func() { done(context.Cause(alive)) })
-	events, err := r.supervisor.Play(playing, limited(source, limit), pace)
-	stop()
+	events, err := r.supervisor.Play(ctx, limited(source, limit), pace)
 	r.supervisor.Stop()
-	r.sim.lost.Store(nil)
-	if cause := context.Cause(alive); cause != nil {
-		return events, cause
-	}
 	if err != nil && ctx.Err() == nil {
 		return events, err
 	}
 	for _, m := range r.supervisor.Members {
 		if err := m.Instance.Err(); err != nil && ctx.Err() == nil {
-			return events, err
+			return events, boundaryError(err)
 		}
 	}
+	if ctx.Err() == nil {
+		return events, r.sim.present()
+	}
 	return events, nil
+}
+
+// boundaryError marks what I refused.
+func boundaryError(err error) error {
+	var refused supervisor.SinkRefusal
+	if errors.As(err, &refused) || errors.Is(err, execution.ErrDisconnected) {
+		return &exitError{exitBoundary, err}
+	}
+	return err
 }
 
 func durabilityOf(d descriptor.Durability) statedb.Durability {

@@ -2,21 +2,22 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/msup/msup/ipc"
-	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/boundary/execution"
 )
 
@@ -27,26 +28,42 @@ const (
 	publishBuffer = 64 << 10 // bytes of market events that wait for the next offer or sync
 )
 
-// simulated is the simulated I: a child process of this same program, and the connection to it. It is the Sink and the Tee of a run.
+// simulated is I as a run sees it: somebody else's, or the simulated one, a child process of this same program. It is the Sink and the Tee
+// of the run.
 type simulated struct {
-	log    *slog.Logger
-	child  *exec.Cmd
-	stderr bytes.Buffer
-	exited chan struct{}
-	client *execution.Client
-	dir    string // to be removed with the socket; "" = none
+	*execution.Link
+	log   *slog.Logger
+	child *child // nil: somebody else's I, which has its market elsewhere
 
-	mu      sync.Mutex
-	frames  []byte // market events not sent yet; I needs them only before it judges
-	members map[ipc.Address]*supervisor.Instance
+	mu     sync.Mutex
+	frames []byte // market events not sent yet; I needs them only before it judges
+}
 
-	lost atomic.Pointer[context.CancelCauseFunc] // told when I goes away under a run
+// child starts the simulated I, and again when it has died: what it must not forget is in its folder.
+type child struct {
+	self, dir string
+	log       *slog.Logger
 
-	external bool // a real I, which has its market elsewhere
+	mu     sync.Mutex
+	market map[marketKey]ipc.MarketEvent // the last of each kind: a new process knows no market
+	run    *simProcess
+}
+
+type marketKey struct {
+	kind       ipc.EventKind
+	instrument ipc.InstrumentID
+}
+
+// simProcess is one life of the simulated I.
+type simProcess struct {
+	cmd     *exec.Cmd
+	stderr  bytes.Buffer
+	exited  chan struct{}
+	sockets string // folder to be removed with the socket; "" = none
 }
 
 // startSimulated starts the simulated I on a state folder and connects to it.
-func startSimulated(ctx context.Context, a *app, dir string, log *slog.Logger) (*simulated, error) {
+func startSimulated(ctx context.Context, _ *app, dir string, log *slog.Logger) (*simulated, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
@@ -54,30 +71,92 @@ func startSimulated(ctx context.Context, a *app, dir string, log *slog.Logger) (
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making its state folder: %w", err)
 	}
-	socket, sockets, err := simSocket(dir)
+	c := &child{self: self, dir: dir, log: log, market: map[marketKey]ipc.MarketEvent{}}
+	link, err := execution.Connect(ctx, c.dial, execution.LinkOptions{Logger: log})
+	if err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return &simulated{Link: link, log: log, child: c}, nil
+}
+
+// dial starts a process, and tells it where the market stands.
+func (c *child) dial(ctx context.Context) (*execution.Client, error) {
+	if err := c.close(); err != nil { // what is left of the last one
+		c.log.Warn("ending the simulated I failed", "err", err)
+	}
+	socket, sockets, err := simSocket(c.dir)
 	if err != nil {
 		return nil, err
 	}
-	s := &simulated{log: log, dir: sockets, exited: make(chan struct{}), members: map[ipc.Address]*supervisor.Instance{}}
-	s.child = exec.Command(self, "sim", "--socket", socket, "--dir", dir, "--exit-when-idle")
-	s.child.Stderr = &s.stderr
+	p := &simProcess{exited: make(chan struct{}), sockets: sockets}
+	p.cmd = exec.Command(c.self, "sim", "--socket", socket, "--dir", c.dir, "--exit-when-idle")
+	p.cmd.Stderr = &p.stderr
 	// Ctrl-C belongs to the supervisor; when the supervisor dies, I must not stay behind.
-	s.child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := s.child.Start(); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting %s sim: %w", self, err), s.removeDir())
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := p.cmd.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting %s sim: %w", c.self, err), p.removeSockets())
 	}
 	go func() {
-		_ = s.child.Wait() // what it has to say is in its stderr and exit code
-		close(s.exited)
+		_ = p.cmd.Wait() // what it has to say is in its stderr and exit code
+		close(p.exited)
 	}()
-	if s.client, err = s.connect(ctx, socket); err != nil {
-		return nil, errors.Join(err, s.close())
+	c.mu.Lock()
+	c.run = p
+	c.mu.Unlock()
+	conn, err := p.connect(ctx, socket)
+	if err != nil {
+		return nil, err
 	}
+	client := execution.New(conn, execution.Options{Logger: c.log})
 	// There is one connection and it stands: without its name nothing is left behind when this process is killed.
-	if err := os.RemoveAll(sockets); err != nil {
-		return nil, errors.Join(fmt.Errorf("removing the folder of its socket: %w", err), s.close())
+	if err := errors.Join(p.removeSockets(), c.tell(ctx, client)); err != nil {
+		return nil, errors.Join(err, client.Close())
 	}
-	return s, nil
+	return client, nil
+}
+
+// tell publishes the last market event of each kind and instrument; books are complete again with their next snapshot.
+func (c *child) tell(ctx context.Context, client *execution.Client) error {
+	c.mu.Lock()
+	events := slices.SortedFunc(maps.Values(c.market), func(a, b ipc.MarketEvent) int { return cmp.Compare(a.Header().RecvTS, b.Header().RecvTS) })
+	c.mu.Unlock()
+	for _, e := range events {
+		if err := client.Publish(ctx, e); err != nil {
+			return fmt.Errorf("telling the simulated I where the market stands: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *child) saw(e ipc.MarketEvent) {
+	if e.Kind() == ipc.KindBookDelta {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.market[marketKey{e.Kind(), e.Header().Instrument}] = e
+}
+
+// close waits for the process to end, which it does when nobody is connected.
+func (c *child) close() error {
+	c.mu.Lock()
+	p := c.run
+	c.run = nil
+	c.mu.Unlock()
+	if p == nil {
+		return nil
+	}
+	var err error
+	select {
+	case <-p.exited:
+		if text := bytes.TrimSpace(p.stderr.Bytes()); p.cmd.ProcessState.ExitCode() > 0 && len(text) > 0 {
+			c.log.Warn("the simulated I ended", "state", p.cmd.ProcessState, "stderr", string(text))
+		}
+	case <-time.After(simStopWait):
+		err = errors.Join(fmt.Errorf("the simulated I did not end within %s and was killed", simStopWait), p.cmd.Process.Kill())
+		<-p.exited
+	}
+	return errors.Join(err, p.removeSockets())
 }
 
 // simSocket is a path for I's socket: in its state folder, or, where that lies too deep for the 107 bytes of a socket path, in a short folder
@@ -97,15 +176,15 @@ func simSocket(dir string) (socket, remove string, err error) {
 }
 
 // connect waits until the child listens.
-func (s *simulated) connect(ctx context.Context, socket string) (*execution.Client, error) {
+func (p *simProcess) connect(ctx context.Context, socket string) (net.Conn, error) {
 	deadline := time.Now().Add(simStartWait)
 	for {
 		if conn, err := net.Dial("unix", socket); err == nil {
-			return execution.New(conn, execution.Options{Logger: s.log}), nil
+			return conn, nil
 		}
 		select {
-		case <-s.exited:
-			return nil, fmt.Errorf("it ended at once: %s", bytes.TrimSpace(s.stderr.Bytes()))
+		case <-p.exited:
+			return nil, fmt.Errorf("it ended at once: %s", bytes.TrimSpace(p.stderr.Bytes()))
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-time.After(2 * time.Millisecond):
@@ -116,17 +195,11 @@ func (s *simulated) connect(ctx context.Context, socket string) (*execution.Clie
 	}
 }
 
-// route makes an instance hear what I says of it.
-func (s *simulated) route(p *supervisor.Instance) { s.members[p.Address()] = p }
-
-// Hello announces an instance; from then on its Instance hears what I says.
-func (s *simulated) Hello(ctx context.Context, h ipc.BoundaryHello) (ipc.Welcome, error) {
-	w, err := s.client.Hello(ctx, execution.Announcement{Address: h.Address, Lineage: h.Lineage, Epoch: h.Epoch, Owner: h.Owner,
-		OldestOpenStep: h.OldestOpenStep}, &hearing{s: s, instance: s.members[h.Address]})
-	if err != nil {
-		return ipc.Welcome{}, err
+func (p *simProcess) removeSockets() error {
+	if p.sockets == "" {
+		return nil
 	}
-	return *w, nil
+	return os.RemoveAll(p.sockets)
 }
 
 // Offer hands an intent to I, behind every market event published so far.
@@ -136,42 +209,16 @@ func (s *simulated) Offer(o *ipc.Offer) error {
 	if err := s.flush(context.Background()); err != nil {
 		return err
 	}
-	_, err := s.client.Offer(o)
-	return err
+	return s.Link.Offer(o)
 }
-
-// Query asks what I knows of a key.
-func (s *simulated) Query(ctx context.Context, q ipc.Query) (ipc.StatusReport, error) {
-	return status(s.client.Query(ctx, q.Address, q.Epoch, q.Key))
-}
-
-// Tombstone bars a key at I.
-func (s *simulated) Tombstone(ctx context.Context, t ipc.Tombstone) (ipc.StatusReport, error) {
-	return status(s.client.Tombstone(ctx, t.Address, t.Epoch, t.Key))
-}
-
-func status(r *ipc.StatusReport, err error) (ipc.StatusReport, error) {
-	if err != nil {
-		return ipc.StatusReport{}, err
-	}
-	return *r, nil
-}
-
-// RequestSnapshot asks for positions and open orders.
-func (s *simulated) RequestSnapshot(a ipc.Address) error {
-	_, err := s.client.RequestSnapshot(a)
-	return err
-}
-
-// Ack tells I what is durable here.
-func (s *simulated) Ack(a ipc.Address, c ipc.Cursor) error { return s.client.Ack(a, c) }
 
 // Publish gives I a market event. It leaves with the next offer or sync, or when enough have come together: I looks at the market only when
 // it judges, or when an order rests with it.
 func (s *simulated) Publish(e ipc.MarketEvent) error {
-	if s.external {
+	if s.child == nil {
 		return nil
 	}
+	s.child.saw(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := e.Header()
@@ -189,7 +236,7 @@ func (s *simulated) flush(ctx context.Context) error {
 	if len(s.frames) == 0 {
 		return nil
 	}
-	err := s.client.PublishFrame(ctx, s.frames)
+	err := s.PublishFrame(ctx, s.frames)
 	s.frames = s.frames[:0]
 	return err
 }
@@ -202,53 +249,14 @@ func (s *simulated) Sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.client.Sync(ctx)
+	return s.Link.Sync(ctx)
 }
 
-// close ends the connection and the child; both have written what they had.
+// close ends the connection, and the child, when there is one; both have written what they had.
 func (s *simulated) close() error {
-	var err error
-	if s.client != nil {
-		err = s.client.Close()
+	err := s.Link.Close()
+	if s.child != nil {
+		err = errors.Join(err, s.child.close())
 	}
-	select {
-	case <-s.exited:
-	case <-time.After(simStopWait):
-		err = errors.Join(err, fmt.Errorf("the simulated I did not end within %s and was killed", simStopWait), s.child.Process.Kill())
-		<-s.exited
-	}
-	return errors.Join(err, s.removeDir())
-}
-
-func (s *simulated) removeDir() error {
-	if s.dir == "" {
-		return nil
-	}
-	return os.RemoveAll(s.dir)
-}
-
-// hearing passes on what I says of one instance.
-type hearing struct {
-	s        *simulated
-	instance *supervisor.Instance
-}
-
-func (h *hearing) Event(e *ipc.SourceEvent)   { h.instance.Arrive(e) }
-func (h *hearing) Status(r *ipc.StatusReport) { h.instance.Report(r) }
-func (h *hearing) Refused(r *ipc.Refused) {
-	h.s.log.Error("I refuses an instance", "instance", r.Address, "reason", r.Reason, "epoch", r.Epoch)
-	h.s.gone(&execution.RefusedError{Address: r.Address, Reason: r.Reason, Epoch: r.Epoch})
-}
-
-// Lost is the last call; that of a handler which a second Hello has replaced means nothing.
-func (h *hearing) Lost(cause error) {
-	if !errors.Is(cause, execution.ErrNotAnnounced) {
-		h.s.gone(cause)
-	}
-}
-
-func (s *simulated) gone(cause error) {
-	if lost := s.lost.Load(); lost != nil {
-		(*lost)(exit(exitBoundary, "%s is gone: %w", s.name(), cause))
-	}
+	return err
 }

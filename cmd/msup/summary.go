@@ -85,9 +85,9 @@ func (r *runner) summary(events uint64, took time.Duration, info feed.Info) *run
 				i.Positions[string(row.Instrument)] = row.Quantity.String()
 			}
 		}
-		counts, dropped := p.Counts()
+		counts := p.Counts()
 		resumed := m.Resumed()
-		i.Market = marketSummary{Received: counts.Put, Resumed: resumed, Delivered: counts.Taken - dropped, Dropped: counts.Refused + dropped + uint64(counts.Waiting)}
+		i.Market = marketSummary{Received: counts.Put, Resumed: resumed, Delivered: counts.Taken, Conflated: counts.Conflated, Dropped: counts.Dropped + uint64(counts.Waiting)}
 		r.tally(p.Address(), &i)
 		s.Instances = append(s.Instances, i)
 	}

@@ -17,6 +17,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
 	"golang.org/x/sys/unix"
 )
@@ -73,7 +74,7 @@ func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, probe bool) (_ 
 	}
 	atFirst := spec.Limits
 	atFirst.PIDs = max(atFirst.PIDs, stage2Threads)
-	if r.group, err = s.cgroups.Create(spec.Lane, r.id, atFirst); err != nil {
+	if r.group, err = s.cgroups.Create(groupLane(spec), r.id, atFirst); err != nil {
 		return nil, err
 	}
 	undo = append(undo, func() error { return r.group.Remove(context.Background()) })
@@ -340,4 +341,13 @@ func (r *runner) unlinkSocket() error {
 		err = nil
 	}
 	return errors.Join(err, r.listener.Close())
+}
+
+// groupLane is the lane whose weight a process gets. Somebody waits for a one-shot job, such as a compiler: with the compute lane's weight a
+// busy host would leave it a hundredth of a processor (a build of 20 s took more than seven minutes). Its CPU quota stands.
+func groupLane(spec sandbox.Spec) ipc.Lane {
+	if !spec.NeedSocket {
+		return ipc.LaneLL
+	}
+	return spec.Lane
 }

@@ -63,7 +63,7 @@ func TestConformanceUnprivileged(t *testing.T) {
 		return
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestConformanceUnprivileged$", "-test.v")
-	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=/tmp"}
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "TMPDIR=/tmp", "MSUP_TEST_EMULATED=" + os.Getenv("MSUP_TEST_EMULATED")}
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	out, err := cmd.CombinedOutput()

@@ -46,7 +46,7 @@ func (s *Sandbox) newRecord(id string, spec sandbox.Spec) (*record, error) {
 		return nil, err
 	}
 	rec := &record{path: filepath.Join(s.dir, id+".json"), recordData: recordData{
-		ID: id, Address: spec.Address.String(), Lane: spec.Lane, CgroupParent: s.cgroups.Parent(), Supervisor: os.Getpid(), BootID: boot}}
+		ID: id, Address: spec.Address.String(), Lane: groupLane(spec), CgroupParent: s.cgroups.Parent(), Supervisor: os.Getpid(), BootID: boot}}
 	// Locked before it has its name: no other supervisor can take it for a dead one's.
 	temp := rec.path + ".new"
 	if rec.file, err = os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err != nil {

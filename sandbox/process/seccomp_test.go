@@ -144,7 +144,7 @@ func TestConditionsNeverConfuseArgumentsWithNumbers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, groups := range map[string][]syscallGroup{"executed": syscallGroups, "program": programGroups, "loading": loadingGroups, "storing": storingGroups} {
+	for name, groups := range map[string][]syscallGroup{"executed": syscallGroups, "program": programGroups, "loading": loadingGroups, "storing": storingGroups, "job": jobGroups} {
 		insts, err := assemble(info, groups)
 		if err != nil {
 			t.Fatal(err)

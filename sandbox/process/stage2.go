@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strconv"
 	"syscall"
 	"unsafe"
 
@@ -82,6 +83,9 @@ func stageTwo(status *os.File) error {
 	for fd := controlFD; fd < firstMountFD+len(o.Mounts); fd++ {
 		unix.CloseOnExec(fd)
 	}
+	if err := closeInherited(firstMountFD + len(o.Mounts)); err != nil {
+		return err
+	}
 	// Only now, in its own control group: the namespace hides the path up to there.
 	if err := unix.Unshare(unix.CLONE_NEWCGROUP); err != nil {
 		return step("make a cgroup namespace", remedyUserNS, err)
@@ -150,6 +154,30 @@ func stageTwo(status *os.File) error {
 	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, execFD, uintptr(unsafe.Pointer(&empty[0])),
 		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envv[0])), unix.AT_EMPTY_PATH, 0)
 	return step("execute "+o.Argv[0], "the program must be an ELF file for this machine, world-executable and below a bind that allows exec; its loader and libraries must be bound too", errno)
+}
+
+// closeInherited closes every descriptor from first that an exec would not: those that the supervisor itself got from whoever started it
+// (a shell's `9<file`, a service manager), which hostile strategies found open. Go opens none of its own without close-on-exec.
+func closeInherited(first int) error {
+	const op = "close what the supervisor inherited"
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return step(op, "", err)
+	}
+	for _, e := range entries {
+		fd, err := strconv.Atoi(e.Name())
+		if err != nil || fd < first {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+		if err != nil || flags&unix.FD_CLOEXEC != 0 {
+			continue // the folder's own is closed by now
+		}
+		if err := unix.Close(fd); err != nil {
+			return step(op, "", err)
+		}
+	}
+	return nil
 }
 
 func vectors(o orders) (argv, envv []*byte, err error) {

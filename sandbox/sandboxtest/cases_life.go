@@ -52,10 +52,10 @@ func (s *suite) flood(t *testing.T) {
 }
 
 // floodCPU is what a flood may cost the supervisor in 500 ms: half a processor. Under qemu's emulation, which
-// scripts/test-cgroup2 announces, a system call costs ten times as much, and 300 ms were measured.
+// scripts/test-cgroup2 announces, a system call costs ten times as much: 290 to 470 ms were measured beside other work.
 func floodCPU() time.Duration {
 	if os.Getenv("MSUP_TEST_EMULATED") != "" {
-		return 450 * time.Millisecond
+		return 750 * time.Millisecond
 	}
 	return 250 * time.Millisecond
 }

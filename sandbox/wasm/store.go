@@ -65,6 +65,9 @@ var wazeroVersion = func() string {
 	return "dev"
 }()
 
+// Version is that of the engine which runs modules, as a capsule names it.
+func Version() string { return wazeroVersion }
+
 // cpu tells processors apart by their features: wazero makes other code for other features and names its file after them, so
 // what was compiled on another machine, and came here with its state directory, is made again.
 var cpu = sync.OnceValue(func() string {

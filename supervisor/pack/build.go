@@ -21,12 +21,20 @@ import (
 
 // Options say with what packages are built and opened.
 type Options struct {
-	Store       string          // folder that only the supervisor writes
-	Sandbox     sandbox.Sandbox // for everything that runs code of a package; not needed for Rust
-	Python      *Python         // not needed for Rust
-	TrustedKeys []string        // ed25519 public keys, base64 (BC-U)
-	Offline     bool            // never download wheels
-	Log         *slog.Logger    // nil discards
+	Store   string          // folder that only the supervisor writes
+	Sandbox sandbox.Sandbox // for everything that runs code of a package
+	Python  *Python         // not needed for Rust
+	Rust    RustSearch      // needed for Rust strategies that are sources
+	// CompileTimeout bounds one compilation of a Rust strategy with all its crates; 0 = 15 minutes.
+	CompileTimeout time.Duration
+	// Describe asks a Wasm module for its interface, as JSON, inside a sandbox; a module that cannot be run is a *sandbox.Error
+	// with a reason of the Wasm runner. Needed for runtime "rust_wasm".
+	Describe func(ctx context.Context, module []byte) ([]byte, error)
+	// Progress is told, from any goroutine, what a build that takes long is doing; nil = nobody wants to know.
+	Progress    func(doing string)
+	TrustedKeys []string     // ed25519 public keys, base64 (BC-U)
+	Offline     bool         // never download wheels or crates
+	Log         *slog.Logger // nil discards
 }
 
 func (o Options) logger() *slog.Logger {
@@ -68,7 +76,13 @@ func Build(ctx context.Context, dir string, opts Options) (p *Package, err error
 	return b.build(ctx, dir)
 }
 
-func (b *builder) build(ctx context.Context, dir string) (*Package, error) {
+func (b *builder) build(ctx context.Context, dir string) (_ *Package, err error) {
+	from := dir
+	if b.fromSources(dir) {
+		if from, err = b.compiled(ctx, dir); err != nil {
+			return nil, err
+		}
+	}
 	pkgDir, err := b.stage.mkdir("package")
 	if err != nil {
 		return nil, err
@@ -78,7 +92,7 @@ func (b *builder) build(ctx context.Context, dir string) (*Package, error) {
 		return nil, fmt.Errorf("make a folder for the code: %w", err)
 	}
 	m := &manifest{Format: manifestFormat, BuiltAt: time.Now().UTC().Truncate(time.Second)}
-	codeHash, err := b.copyCode(dir, code, m)
+	codeHash, err := b.copyCode(from, dir, code, m)
 	if err != nil {
 		return nil, err
 	}
@@ -119,9 +133,9 @@ const (
 )
 
 // copyCode copies the folder into the stage while hashing it, and re-reads the descriptor from the copy: what was
-// hashed is what counts.
-func (b *builder) copyCode(dir, code string, m *manifest) (ipc.Digest, error) {
-	root, err := os.OpenRoot(dir)
+// hashed is what counts. Messages name the files of dir, where people edit them; from is the same, or what was compiled of it.
+func (b *builder) copyCode(from, dir, code string, m *manifest) (ipc.Digest, error) {
+	root, err := os.OpenRoot(from)
 	if err != nil {
 		return ipc.Digest{}, fmt.Errorf("open the package's folder: %w", err)
 	}
@@ -188,10 +202,11 @@ func (b *builder) known(ctx context.Context, final, hash, layerDir string) (bool
 		return false, err
 	}
 	python, sdk := b.conditions()
-	if (old.Python == python && old.SDK == sdk) || b.descriptor.Runtime != descriptor.RuntimePython {
+	// A compiled strategy has its SDK inside.
+	if old.Interface != nil && (b.descriptor.Runtime != descriptor.RuntimePython || old.Python == python && old.SDK == sdk) {
 		return true, nil
 	}
-	i, err := b.describe(ctx, filepath.Join(final, "code"), layerDir)
+	i, err := b.ask(ctx, filepath.Join(final, "code"), layerDir)
 	if err != nil {
 		return false, err
 	}
@@ -214,13 +229,18 @@ func (b *builder) conditions() (python, sdk string) {
 	return b.opts.Python.Version, b.opts.Python.SDK
 }
 
-// complete derives and compiles what a Python package needs.
-func (b *builder) complete(ctx context.Context, code, layerDir string, m *manifest) error {
-	if b.descriptor.Runtime != descriptor.RuntimePython {
-		return nil
+// ask derives the interface, in a sandbox.
+func (b *builder) ask(ctx context.Context, code, layerDir string) (Interface, error) {
+	if b.descriptor.Runtime == descriptor.RuntimePython {
+		return b.describe(ctx, code, layerDir)
 	}
+	return b.describeRust(ctx, code)
+}
+
+// complete derives the interface, and compiles the bytecode of a Python package.
+func (b *builder) complete(ctx context.Context, code, layerDir string, m *manifest) error {
 	m.Python, m.SDK = b.conditions()
-	i, err := b.describe(ctx, code, layerDir)
+	i, err := b.ask(ctx, code, layerDir)
 	if err != nil {
 		return err
 	}
@@ -228,6 +248,9 @@ func (b *builder) complete(ctx context.Context, code, layerDir string, m *manife
 		return err
 	}
 	m.Interface = &i
+	if b.descriptor.Runtime != descriptor.RuntimePython {
+		return nil
+	}
 	m.Bytecode, err = b.compile(ctx, code, StrategyDir, codeLimits)
 	return err
 }

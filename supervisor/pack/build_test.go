@@ -25,8 +25,8 @@ import (
 
 // Proves: DM-1, AD-3
 func TestBuildStoresWhatItHashed(t *testing.T) {
-	opts := pack.Options{Store: filepath.Join(t.TempDir(), "store")}
-	p, err := pack.Build(t.Context(), write(t, wasm()), opts)
+	opts := moduleOptions(t.TempDir())
+	p, err := pack.Build(t.Context(), write(t, moduleFolder()), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,11 +37,11 @@ func TestBuildStoresWhatItHashed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != f.SHA256 || string(text) != wasm()[f.Path] {
+		if sum := sha256.Sum256(text); hex.EncodeToString(sum[:]) != f.SHA256 || string(text) != moduleFolder()[f.Path] {
 			t.Errorf("%s in the store differs from its source or its digest", f.Path)
 		}
 	}
-	if want := slices.Sorted(maps.Keys(wasm())); !slices.Equal(names, want) {
+	if want := slices.Sorted(maps.Keys(moduleFolder())); !slices.Equal(names, want) {
 		t.Errorf("files %v, want %v in that order", names, want)
 	}
 	var archive bytes.Buffer
@@ -65,21 +65,21 @@ func TestBuildStoresWhatItHashed(t *testing.T) {
 // The hash is a function of names and contents alone.
 // Proves: DM-1, AD-3
 func TestHashIgnoresTimesModesOrderAndUmask(t *testing.T) {
-	opts := pack.Options{Store: filepath.Join(t.TempDir(), "store")}
-	base, err := pack.Build(t.Context(), write(t, wasm()), opts)
+	opts := moduleOptions(t.TempDir())
+	base, err := pack.Build(t.Context(), write(t, moduleFolder()), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	old := syscall.Umask(0o077)
 	defer syscall.Umask(old)
 	dir := t.TempDir()
-	names := slices.Sorted(maps.Keys(wasm()))
+	names := slices.Sorted(maps.Keys(moduleFolder()))
 	slices.Reverse(names)
 	for i, name := range names {
 		file := filepath.Join(dir, name)
 		mode := os.FileMode(0o600 | i)
 		stamp := time.Unix(int64(1e9*i), 0)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(wasm()[name]), mode), os.Chtimes(file, stamp, stamp)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(moduleFolder()[name]), mode), os.Chtimes(file, stamp, stamp)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -89,7 +89,7 @@ func TestHashIgnoresTimesModesOrderAndUmask(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	other := pack.Options{Store: filepath.Join(t.TempDir(), "store")}
+	other := moduleOptions(t.TempDir())
 	p, err := pack.Build(t.Context(), dir, other)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ func TestHashIgnoresTimesModesOrderAndUmask(t *testing.T) {
 // Any change of a name or a byte is another package.
 // Proves: AD-3
 func TestHashCoversNamesAndContents(t *testing.T) {
-	opts := pack.Options{Store: filepath.Join(t.TempDir(), "store")}
+	opts := moduleOptions(t.TempDir())
 	seen := map[string]string{}
 	for what, change := range map[string]func(map[string]string){
 		"nothing":    func(map[string]string) {},
@@ -118,7 +118,7 @@ func TestHashCoversNamesAndContents(t *testing.T) {
 		"descriptor": func(f map[string]string) { f["strategy.toml"] += "# x\n" },
 		"moved byte": func(f map[string]string) { f["README.md"], f["data/levels.csv"] = "A maker.", "1,2\n\n" },
 	} {
-		files := wasm()
+		files := moduleFolder()
 		change(files)
 		p, err := pack.Build(t.Context(), write(t, files), opts)
 		if err != nil {
@@ -134,7 +134,7 @@ func TestHashCoversNamesAndContents(t *testing.T) {
 // A package that changed after its hash is refused, and the refusal names the file.
 // Proves: AD-3
 func TestChangedPackageIsRefused(t *testing.T) {
-	source := write(t, wasm())
+	source := write(t, moduleFolder())
 	for name, c := range map[string]struct {
 		change func(dir string) error
 		file   string
@@ -164,7 +164,7 @@ func TestChangedPackageIsRefused(t *testing.T) {
 		}, "package.json"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opts := pack.Options{Store: filepath.Join(t.TempDir(), "store")}
+			opts := moduleOptions(t.TempDir())
 			p, err := pack.Build(t.Context(), source, opts)
 			if err != nil {
 				t.Fatal(err)
@@ -217,11 +217,11 @@ func TestForbiddenContents(t *testing.T) {
 		"no entry": {func(d string) error { return os.Remove(filepath.Join(d, "maker.wasm")) }, []string{"strategy.toml:5:9", "holds no maker.wasm"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := write(t, wasm())
+			dir := write(t, moduleFolder())
 			if err := c.make(dir); err != nil {
 				t.Fatal(err)
 			}
-			opts := pack.Options{Store: filepath.Join(t.TempDir(), "store")}
+			opts := moduleOptions(t.TempDir())
 			_, err := pack.Build(t.Context(), dir, opts)
 			fs, ok := descriptor.AsFindings(err)
 			if !ok || !contains(err, c.want...) {
@@ -244,8 +244,8 @@ func TestSignatureIsCheckedAgainstTheHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	trusted := []string{base64.StdEncoding.EncodeToString(public)}
-	opts := pack.Options{Store: filepath.Join(t.TempDir(), "store"), TrustedKeys: trusted}
-	dir := write(t, wasm())
+	opts := moduleOptions(t.TempDir(), trusted...)
+	dir := write(t, moduleFolder())
 	p, err := pack.Build(t.Context(), dir, opts)
 	if err != nil || p.Signed {
 		t.Fatalf("unsigned package: %+v, %v", p, err)
@@ -293,7 +293,7 @@ func flip(sig []byte) []byte {
 
 // A build that died leaves its stage; the next one removes it, but never that of a build that is alive.
 func TestUnfinishedWorkIsSwept(t *testing.T) {
-	opts := pack.Options{Store: filepath.Join(t.TempDir(), "store")}
+	opts := moduleOptions(t.TempDir())
 	dead, alive := filepath.Join(opts.Store, "staging", "dead"), filepath.Join(opts.Store, "staging", "alive")
 	if err := errors.Join(os.MkdirAll(filepath.Join(dead, "package/code"), 0o755), os.MkdirAll(alive, 0o755)); err != nil {
 		t.Fatal(err)
@@ -306,7 +306,7 @@ func TestUnfinishedWorkIsSwept(t *testing.T) {
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := pack.Build(t.Context(), write(t, wasm()), opts); err != nil {
+	if _, err := pack.Build(t.Context(), write(t, moduleFolder()), opts); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dead); !os.IsNotExist(err) {
@@ -319,7 +319,7 @@ func TestUnfinishedWorkIsSwept(t *testing.T) {
 
 // Proves: AD-3
 func TestOpenRefusesWhatIsNoHash(t *testing.T) {
-	opts := pack.Options{Store: filepath.Join(t.TempDir(), "store")}
+	opts := moduleOptions(t.TempDir())
 	for _, hash := range []string{"", "../../etc", strings.Repeat("0", 63), strings.Repeat("z", 64), strings.Repeat("0", 64)} {
 		if _, err := pack.Open(hash, opts); err == nil {
 			t.Errorf("Open(%q) found something", hash)
@@ -333,7 +333,7 @@ func TestUnwritableStore(t *testing.T) {
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, err := pack.Build(t.Context(), write(t, wasm()), pack.Options{Store: filepath.Join(file, "store")})
+	_, err := pack.Build(t.Context(), write(t, moduleFolder()), pack.Options{Store: filepath.Join(file, "store")})
 	if !contains(err, "package store", file, "choose a writable folder") {
 		t.Errorf("Build = %v", err)
 	}

@@ -16,11 +16,12 @@ import (
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/process"
 	"github.com/msup/msup/sandbox/python"
+	"github.com/msup/msup/sandbox/wasm"
 	"github.com/msup/msup/supervisor/pack"
 )
 
 func TestMain(m *testing.M) {
-	process.Init() // this binary is also the sandbox's second stage
+	process.Init(wasm.Programs()...) // this binary is also the sandbox's second stage
 	os.Exit(m.Run())
 }
 
@@ -60,8 +61,16 @@ func testPython(t *testing.T) *pack.Python {
 	return py
 }
 
-// testOptions use a real process sandbox and a store of the test's own.
+// testOptions use a real process sandbox, a real interpreter, and a store of the test's own.
 func testOptions(t *testing.T) pack.Options {
+	t.Helper()
+	opts := sandboxOptions(t)
+	opts.Python = testPython(t)
+	return opts
+}
+
+// sandboxOptions have no interpreter.
+func sandboxOptions(t *testing.T) pack.Options {
 	t.Helper()
 	runtimeDir, err := os.MkdirTemp("", "pk") // short: sockets live in it
 	if err != nil {
@@ -76,7 +85,7 @@ func testOptions(t *testing.T) pack.Options {
 			t.Error(err)
 		}
 	})
-	return pack.Options{Store: filepath.Join(t.TempDir(), "store"), Sandbox: sb, Python: testPython(t), Log: slog.New(slog.NewTextHandler(testLog{t}, nil))}
+	return pack.Options{Store: filepath.Join(t.TempDir(), "store"), Sandbox: sb, Log: slog.New(slog.NewTextHandler(testLog{t}, nil))}
 }
 
 type testLog struct{ t *testing.T }
@@ -109,9 +118,16 @@ events = ["quote"]
 intents = ["order"]
 `
 
-// wasm is a package that needs neither Python nor a sandbox.
-func wasm() map[string]string {
+// moduleFolder is a package that is compiled already.
+func moduleFolder() map[string]string {
 	return map[string]string{"strategy.toml": rust, "maker.wasm": "\x00asm\x01\x00\x00\x00", "data/levels.csv": "1,2\n", "README.md": "A maker.\n"}
+}
+
+// moduleOptions are enough for a moduleFolder: its module, which is none, says nothing of itself.
+func moduleOptions(dir string, trusted ...string) pack.Options {
+	return pack.Options{Store: filepath.Join(dir, "store"), TrustedKeys: trusted, Describe: func(context.Context, []byte) ([]byte, error) {
+		return []byte(`{"config_schema":{},"hooks":[],"sdk_version":"0","state_schema_version":1}`), nil
+	}}
 }
 
 func storeEmpty(t *testing.T, store string) {

@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/descriptor"
 )
@@ -73,34 +72,14 @@ func (b *builder) run(ctx context.Context, j job) error {
 	if j.within == 0 {
 		j.within = jobTimeout
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, j.within, fmt.Errorf("it was not done after %s", j.within))
-	defer cancel()
 	py := b.opts.Python
-	runner, err := b.opts.Sandbox.Start(ctx, sandbox.Spec{
-		Address:  ipc.Address{Bot: "msup", Strategy: b.descriptor.Strategy, Instance: "build"},
-		Lane:     ipc.LaneCompute,
+	return b.runSpec(ctx, j.what, sandbox.Spec{
 		Argv:     py.argv(j.args...),
 		Env:      append(append([]string(nil), py.Env...), j.env...),
 		Binds:    append(append([]sandbox.Bind(nil), py.Binds...), j.binds...),
 		Writable: []sandbox.Writable{{Target: jobDir, Source: j.host, Bytes: j.disk}},
 		Limits:   j.limits,
-		Log: func(l sandbox.LogLine) {
-			b.log.Debug("build", "strategy", string(b.descriptor.Strategy), "job", j.what, "stream", l.Stream.String(), "line", l.Text)
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("%s: start the sandbox: %w", j.what, err)
-	}
-	select {
-	case <-runner.Done():
-	case <-ctx.Done():
-		return errors.Join(fmt.Errorf("%s: %w", j.what, context.Cause(ctx)), runner.Kill())
-	}
-	e := runner.Exit()
-	if e.Cause == sandbox.CauseExited && j.okCode(e.Code) {
-		return nil
-	}
-	return &JobError{Job: j.what, Exit: e, Output: strings.TrimSpace(e.Stderr)}
+	}, j.within, j.okCode)
 }
 
 // JobError says that a job inside the sandbox failed.

@@ -27,7 +27,7 @@ func (s store) staging() string  { return filepath.Join(string(s), "staging") }
 
 // prepare makes the folders and removes what builds that died have left behind.
 func (s store) prepare() error {
-	for _, dir := range []string{s.packages(), s.byLock(), s.wheels(), s.staging()} {
+	for _, dir := range []string{s.packages(), s.byLock(), s.wheels(), s.built(), s.staging()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("make the package store: %w; choose a writable folder for it", err)
 		}

@@ -25,6 +25,7 @@ import (
 //	await NAME CODE            wait for its end
 //	killrunner NAME REGEXP     kill -9 the runner whose address matches
 //	same FILE FILE             the intents are the same apart from key, run_id, trace_id, epoch and what is made of them
+//	twins FILE FILE            the same of two strategies, so also apart from what names strategy and version
 //	holds FILE PATH OP VALUE   compare a value of a JSON document
 //	accounts FILE              received = delivered + conflated + dropped, for every instance of a summary
 //	once STATE FILE            I knows every intent once, and the summary's positions are the sum of the fills
@@ -44,17 +45,20 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"signal":     command(2, doSignal),
 	"await":      command(2, func(ts *testscript.TestScript, a []string) { named(ts, a[0]).finish(ts, code(ts, a[1])) }),
 	"killrunner": command(2, doKillRunner),
-	"same":       command(2, doSame),
-	"holds":      command(4, doHolds),
-	"accounts":   command(1, doAccounts),
-	"once":       command(2, doOnce),
-	"flip":       command(2, doFlip),
-	"cut":        command(2, doCut),
-	"fill":       command(2, doFill),
-	"sh":         command(1, doShell),
-	"defer":      command(1, func(ts *testscript.TestScript, a []string) { ts.Defer(func() { doShell(ts, a) }) }),
-	"kills":      command(3, doKills),
-	"broken":     command(3, doBroken),
+	"same":       command(2, func(ts *testscript.TestScript, a []string) { doSame(ts, a, differing) }),
+	"twins": command(2, func(ts *testscript.TestScript, a []string) {
+		doSame(ts, a, append([]string{"strategy", "strategy_version"}, differing...))
+	}),
+	"holds":    command(4, doHolds),
+	"accounts": command(1, doAccounts),
+	"once":     command(2, doOnce),
+	"flip":     command(2, doFlip),
+	"cut":      command(2, doCut),
+	"fill":     command(2, doFill),
+	"sh":       command(1, doShell),
+	"defer":    command(1, func(ts *testscript.TestScript, a []string) { ts.Defer(func() { doShell(ts, a) }) }),
+	"kills":    command(3, doKills),
+	"broken":   command(3, doBroken),
 }
 
 func command(atLeast int, f func(*testscript.TestScript, []string)) func(*testscript.TestScript, bool, []string) {
@@ -128,7 +132,7 @@ func doKillRunner(ts *testscript.TestScript, args []string) {
 var differing = []string{"key", "run_id", "trace_id", "epoch", "digest", "target_key", "row_key"}
 
 // intentsOf reads intents without what differs from run to run.
-func intentsOf(ts *testscript.TestScript, file string) (lines []string) {
+func intentsOf(ts *testscript.TestScript, file string, without []string) (lines []string) {
 	s := bufio.NewScanner(strings.NewReader(ts.ReadFile(file)))
 	s.Buffer(nil, 1<<20)
 	for s.Scan() {
@@ -138,7 +142,7 @@ func intentsOf(ts *testscript.TestScript, file string) (lines []string) {
 		if err := d.Decode(&intent); err != nil {
 			ts.Fatalf("%s: %v in %q", file, err, s.Text())
 		}
-		for _, name := range differing {
+		for _, name := range without {
 			delete(intent, name)
 		}
 		line, err := json.Marshal(intent)
@@ -149,8 +153,8 @@ func intentsOf(ts *testscript.TestScript, file string) (lines []string) {
 	return lines
 }
 
-func doSame(ts *testscript.TestScript, args []string) {
-	a, b := intentsOf(ts, args[0]), intentsOf(ts, args[1])
+func doSame(ts *testscript.TestScript, args, without []string) {
+	a, b := intentsOf(ts, args[0], without), intentsOf(ts, args[1], without)
 	if len(a) == 0 {
 		ts.Fatalf("%s holds no intents: there is nothing to compare", args[0])
 	}

@@ -106,18 +106,9 @@ func TestAnExternalIAppliesTheSameAfterKills(t *testing.T) {
 	random := rand.New(rand.NewPCG(externalSeed, 1))
 	supervisors, deaths := 0, 0
 	for _, point := range []string{"arrived", "received", "calling", "effected", "handled", "recorded", "answering"} {
-		i := killed.startI(5, point)
-		code := killed.run(0)
-		if code == 0 {
-			t.Fatalf("the run ended before I could die at %q", point)
-		}
-		if code != exitBoundary {
-			t.Fatalf("I died at %q and the run ended with %d, want %d", point, code, exitBoundary)
-		}
-		killed.died(i)
+		i := killed.startI(5, point) // and comes back
 		deaths++
-		i = killed.startI(0, point)
-		code = killed.run(time.Duration(250+random.IntN(300)) * time.Millisecond)
+		code := killed.run(time.Duration(900+random.IntN(600)) * time.Millisecond)
 		if code >= 0 {
 			t.Fatalf("the run ended with %d before it was killed", code)
 		}
@@ -181,7 +172,7 @@ func newExternal(t *testing.T, name string) *external {
 	})
 	x := &external{t: t, dir: dir, feed: filepath.Join(dir, "market.jsonl"), socket: filepath.Join(dir, "i.sock")}
 	x.env = append(x.env, "PATH="+os.Getenv("PATH"), "HOME="+dir, "TMPDIR="+dir, "MSUP_PYTHON="+built.python, "MSUP_STORE="+built.store,
-		"XDG_RUNTIME_DIR="+dir, "GORACE=atexit_sleep_ms=0 log_path="+built.races)
+		"XDG_RUNTIME_DIR="+dir, "MSUP_ISOLATION=L1", "GORACE=atexit_sleep_ms=0 log_path="+built.races)
 	for file, text := range externalStrategy {
 		x.write(filepath.Join(dir, "turner", file), text)
 	}
@@ -232,11 +223,17 @@ func (x *external) msup(killAfter time.Duration, args ...string) int {
 	return c.ProcessState.ExitCode()
 }
 
-// startI starts the receiver of the SDK; it dies at the n-th pass of a point, 0 = never.
+// startI starts the receiver of the SDK; it dies at the n-th pass of a point, 0 = never, and is started again.
 func (x *external) startI(dieAfter int, point string) *exec.Cmd {
 	x.t.Helper()
-	c := exec.Command(built.python, "-m", "msup.boundary.adverse", "--socket", x.socket, "--store", filepath.Join(x.dir, "i"), "--no-clock",
+	return x.serve("-m", "msup.boundary.adverse", "--socket", x.socket, "--store", filepath.Join(x.dir, "i"), "--no-clock", "--respawn",
 		"--seed", fmt.Sprint(externalSeed), "--die-after", fmt.Sprint(dieAfter), "--die-at", point, "--fault", "repeat=0.2", "--fault", "reorder=0.2")
+}
+
+// serve starts an I and waits until it listens.
+func (x *external) serve(args ...string) *exec.Cmd {
+	x.t.Helper()
+	c := exec.Command(built.python, args...)
 	c.Env, c.Dir, c.Stderr = x.env, x.dir, os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {

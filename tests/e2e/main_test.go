@@ -135,6 +135,14 @@ func setup(env *testscript.Env) error {
 	env.Setenv("XDG_RUNTIME_DIR", runtime)
 	env.Setenv("MSUP_ISOLATION", "L1") // what most stories tell does not depend on the walls; those that do say --isolation
 	env.Setenv("MSUP_IMAGES", image.DefaultDir())
+	for name, folder := range map[string]string{"RUSTUP_HOME": ".rustup", "CARGO_HOME": ".cargo", "MSUP_TOOLCHAINS": ".cache/msup/toolchain"} {
+		place := os.Getenv(name)
+		if home, err := os.UserHomeDir(); place == "" && err == nil {
+			place = filepath.Join(home, folder)
+		}
+		env.Setenv(name, place) // compilers are the machine's, whatever HOME a story has
+	}
+	env.Setenv("MSUP_WASM_RUST", os.Getenv("MSUP_WASM_RUST"))
 	env.Setenv("MSUP_LEASE_DIR", filepath.Join(env.WorkDir, ".leases")) // stories run at once, with the same ids
 	// Without it every process with the race detector sleeps for a second when it ends.
 	env.Setenv("GORACE", "atexit_sleep_ms=0 log_path="+built.races)

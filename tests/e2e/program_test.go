@@ -69,7 +69,8 @@ func start(ts *testscript.TestScript, uid uint32, args []string) *program {
 	p := &program{args: args, cmd: exec.Command(built.msup, args...), done: make(chan struct{}),
 		runtime: runtimeDir(ts.Getenv("XDG_RUNTIME_DIR")), sockets: ts.Getenv("TMPDIR")}
 	p.cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "MSUP_PYTHON", "MSUP_STORE", "MSUP_ISOLATION", "MSUP_IMAGES", "XDG_RUNTIME_DIR", "GORACE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "MSUP_PYTHON", "MSUP_STORE", "MSUP_ISOLATION", "MSUP_IMAGES", "RUSTUP_HOME", "CARGO_HOME",
+		"MSUP_TOOLCHAINS", "MSUP_WASM_RUST", "XDG_RUNTIME_DIR", "GORACE"} {
 		p.cmd.Env = append(p.cmd.Env, name+"="+ts.Getenv(name))
 	}
 	if uid == 0 { // nobody's leases are by default where its runtime directory is

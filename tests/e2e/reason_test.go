@@ -23,9 +23,7 @@ var reservedFor = map[ipc.ReasonCode]string{
 	"QUALITY_DUP":          "DQ-2",
 	"QUALITY_OUT_OF_ORDER": "DQ-2",
 	"QUALITY_CLOCK_SKEW":   "DQ-2",
-	"CLOCK_JUMP":           "DQ-3",
 	"COMPUTE_STALE":        "LN-2",
-	"SINK_UNAVAILABLE":     "BC-I",
 }
 
 // A code that nobody gives cannot be trusted to mean what it says: whoever adds one must use it.

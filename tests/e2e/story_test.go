@@ -81,5 +81,5 @@ func doBroken(ts *testscript.TestScript, args []string) {
 		}
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(out), []byte(strings.Join(good, "")), 0o600))
-	doSame(ts, []string{"alone.jsonl", out})
+	doSame(ts, []string{"alone.jsonl", out}, differing)
 }
