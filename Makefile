@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-quick test-cgroup2 check bench fuzz docs clean
+.PHONY: help setup build run test test-quick test-cgroup2 check bench soak-load fuzz docs clean
 
 env := scripts/with-env
 # A version stamp needs a commit and a git that trusts this folder; without them the build does without.
@@ -51,8 +51,31 @@ check: build/setup.stamp ## formatting, linters, types, documentation of all thr
 bench: build ## ratios against floors measured in the same run: a table and build/bench.json
 	@$(env) go run ./tests/bench -out build/bench.json
 
+soak-load: build/setup.stamp ## 100,000 market events a second over fifty instances for SECONDS=60
+	@$(env) go test ./tests/load -count=1 -v -run 'TestLoad$$' -timeout 0 -load.seconds $(or $(SECONDS),60)
+
 fuzz: build/setup.stamp ## every fuzz target for SECONDS=10 each
 	@$(env) python scripts/runtests.py fuzz --fuzz-seconds $(or $(SECONDS),10)
+
+# A soak prints its seed and where to go on from: SEED=n begins there, COUNT=n makes so many trials, MINUTES=n goes on for so long (20 without
+# either). name:test; sim's have their own counts.
+soaks := supervisor:TestKilledSupervisor python-i:TestKilledSupervisorOfPythonI runners:TestKilledRunners containers:TestKilledContainers \
+	bystanders:TestNoBystanderDies actions:TestCrashAtEveryAction failing-disk:TestFailingDisk full-disk:TestFullDisk damage:TestDamagedStateDirectory
+soak_test = $(patsubst $*:%,%,$(filter $*:%,$(soaks)))
+
+soak-%: build
+	@test -n "$(soak_test)" || { echo "there is no soak-$*; there are: $(foreach s,$(soaks),soak-$(firstword $(subst :, ,$(s)))) soak-clock soak-replay"; exit 2; }
+	@$(env) go test ./tests/crash -count=1 -timeout 0 -v -run '^$(soak_test)$$' -seed $(or $(SEED),1) \
+		$(if $(COUNT),-trials $(COUNT),-minutes $(or $(MINUTES),20))
+
+soak-clock: build
+	@$(env) go test ./tests/sim -count=1 -timeout 0 -v -run '^TestClockJumps$$' -worlds $(or $(COUNT),20000) $(if $(SEED),-seed $(SEED))
+
+soak-replay: build
+	@for n in $$(seq $(or $(COUNT),10)); do $(env) go test ./tests/replay -count=1 -timeout 0 -v || exit 1; done
+
+soak: ## make soak-NAME [SEED=n] [COUNT=n | MINUTES=20]: one class of faults for long; a wrong NAME lists them
+	@$(MAKE) --no-print-directory soak-NAME
 
 docs: build ## write docs/capabilities.md and docs/reasons.md anew
 	@$(env) go run ./tests/capabilities/generate

@@ -141,7 +141,11 @@ var catalogue = []Reason{
 	{
 		ReasonKeyConflict, ReasonDegrade, "An intent repeated a key with other content; it was refused, as one key means one decision for ever.",
 		"Use a new name for a new decision; do not build names from values that repeat.",
+	}, {
+		ReasonNameCeiling, ReasonWarn, "The instance has used as many intent names as can be remembered; the intent with a new one was refused.",
+		"Name only intents that must not happen twice across steps: a name is remembered for ever. To begin anew, let the strategy trade under a new instance id.",
 	},
+
 	{
 		ReasonKeyWrong, ReasonWarn, "An intent's idempotency key is not the one that its step, ordinal or name gives; the intent was discarded.",
 		"Let the helpers of ctx make the key, and keep the order of intents as they were made.",
@@ -227,8 +231,8 @@ var catalogue = []Reason{
 		"Nothing needs doing; msup inspect shows the restriction.",
 	},
 	{
-		ReasonEpochPassed, ReasonHalt, "A later start of this instance exists, so this process no longer speaks for it.",
-		"msup inspect shows the owners of the last epochs; stop one of the two processes.",
+		ReasonEpochPassed, ReasonHalt, "I knows a higher epoch of this instance: a later start exists, or the state directory is an older backup or copy.",
+		"msup inspect shows the owners of the last epochs; stop one of the two processes. If no other runs, put the newest state directory back, or msup reconcile --above EPOCH.",
 	},
 	{
 		ReasonApprovalDenied, ReasonInfo, "The external approver denied the intent; it was withdrawn.",
@@ -255,6 +259,18 @@ var catalogue = []Reason{
 		"Its own reason is in msup intents; correct the order, the instrument or the account there.",
 	},
 	{
+		ReasonSinkForgot, ReasonHalt, "The execution side knows less than it did: its memory is gone or older, so an old key would be a second order there.",
+		"Put its own store back, or compare positions and open orders with the venue by hand; then msup resume: nothing decided before is offered to it any more.",
+	},
+	{
+		ReasonRiskUnavailable, ReasonWarn, "The risk or safety side is not connected: no restriction or command of it can arrive, and no approval.",
+		"Start the risk process or correct its socket in msup.toml; intents that need an approval expire meanwhile, everything else goes on.",
+	},
+	{
+		ReasonMarketUnavailable, ReasonWarn, "The market source is not connected, so no events arrive; it is tried again by itself.",
+		"Start the source or correct its socket in msup.toml; the first event after the pause is flagged as following a gap.",
+	},
+	{
 		ReasonPersistFailed, ReasonHalt, "The ledger could not be written, so nothing of that batch was sent; the instance went back to the last durable input.",
 		"Look at the disk: space, errors, permissions of the state directory. The instance goes on by itself when it heals.",
 	},
@@ -267,8 +283,8 @@ var catalogue = []Reason{
 		"Do not delete anything. Restore the state directory from a backup, or start under a new instance id after comparing positions with the venue.",
 	},
 	{
-		ReasonRowsLost, ReasonHalt, "The ledger ends before the high-water mark: rows that were once durable are gone.",
-		"Keep the evidence folder. Check the disk and its write cache; restore from a backup, or start under a new instance id after comparing positions with the venue.",
+		ReasonRowsLost, ReasonHalt, "The ledger ends before the high-water mark, or before what I has seen: rows that were once durable are gone, or this is an older backup or copy.",
+		"Keep the evidence folder. Put the newest state directory back if this is an older one; else check the disk, compare with msup reconcile and the venue, and go on under a new instance id.",
 	},
 	{
 		ReasonCheckpointCorrupt, ReasonWarn, "The newest checkpoint failed its check; the older one was used with a longer replay.",

@@ -25,8 +25,8 @@ FUZZ_SECONDS_IN_ALL = 120
 # Packages without the race detector. Their runners are the test binary started again, so that it would slow the
 # strategies, not only the supervisor (a module starts in a second instead of 15 ms), and their oracles are deadlines.
 # What the supervisor does about such runners is raced in sandbox/process, sandbox/container and the e2e stories.
-NOT_RACED = {"./sandbox/wasm", "./sandbox/wasm/wasmtest", "./sandbox/image"}
-NOT_RACED_FOLDERS = {"bench", "crash", "hostile", "load"}
+NOT_RACED = {"./sandbox/wasm", "./sandbox/wasm/wasmtest", "./sandbox/image", "./supervisor/pack", "./cmd/msup"}
+NOT_RACED_FOLDERS = {"bench", "crash", "hostile", "load", "replay"}
 
 # Test names of the classes that look at the same files from three languages.
 VECTORS = "[Vv]ector"
@@ -400,7 +400,13 @@ def plan(which: str, fuzz_seconds: int | None = None) -> list[Class]:
                 cargo("test", "--no-fail-fast", "--quiet", "vector", read=read_cargo, timeout_s=300),
             ],
         ),
-        Class("go-race", [go_test(units, "-race", f"-skip={VECTORS}", timeout_s=600)]),
+        Class(
+            "go-race",
+            [
+                go_test([one for one in units if one not in NOT_RACED], "-race", f"-skip={VECTORS}", timeout_s=600),
+                go_test([one for one in units if one in NOT_RACED], timeout_s=600),
+            ],
+        ),
         Class("python", [pytest("python", python_paths, "-k", "not vector", timeout_s=300)]),
         Class(
             "rust",

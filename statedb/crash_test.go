@@ -239,7 +239,7 @@ func judge(dir string) (detected []error, end map[int]*reported) {
 
 // Proves: ST-4, NN-3
 func TestDamageIsDetectedOrHarmless(t *testing.T) {
-	const trials = 250
+	trials := trialsOf(t, 1000)
 	seed := seedOf(t)
 	rng := rand.New(rand.NewPCG(seed, 2))
 	origin := t.TempDir()

@@ -26,6 +26,8 @@
 //   - Prune never touches what the older valid checkpoint needs, nor an intent whose status is not final. It deletes at most
 //     PruneRowsPerTx rows in a transaction and lets others commit in between; who reads what it takes gets ErrPruned.
 //   - An arrival of I, J or E is an input like any other: once Done has reported its batch, the peer may be acknowledged.
+//   - A View, an Export and a Backup write nothing into the directory that they look at, and may run beside its supervisor. What they give
+//     verifies. An Import or a Backup appears whole, or not at all.
 //
 // # What you may not assume
 //
@@ -34,7 +36,7 @@
 //     Reset, Prune, SaveCheckpoint, Close): it runs on the writer goroutine and would wait for itself.
 //   - That Open tells a wrong directory from a new one: who only looks at an earlier run calls OpenExisting, or Verify.
 //   - That an intent key is unique for ever: the unique index covers what has not been pruned. KEY_CONFLICT is decided by the gate.
-//   - That the state directory may be copied while it is open, or that two processes may share it: the second is refused.
+//   - That the state directory may be copied by anything but Backup while it is open, or that two processes may share it: the second is refused.
 //   - That the order between instances means anything.
 //
 // # How to test against it

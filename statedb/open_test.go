@@ -59,6 +59,8 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	case "second-open":
 		err = childSecondOpen(os.Args[1])
+	case "failing":
+		err = childFailing(os.Args[1])
 	case "denied":
 		err = childDenied(os.Args[1])
 	case "writer":

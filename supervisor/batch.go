@@ -122,13 +122,14 @@ func (p *Instance) onPersisted(w *persisted) error {
 		return nil
 	}
 	for _, c := range w.acks {
-		if p.cfg.Sink != nil {
-			if err := p.cfg.Sink.Ack(p.cfg.Address, c); err != nil {
-				p.log.Warn("acknowledging to I failed; it will send again", "err", err)
-			}
-		}
+		p.durably(c)
+		p.ack(c)
 	}
 	if !w.release || p.voided || p.cfg.Sink == nil {
+		return nil
+	}
+	if p.sink.state != sinkLive {
+		p.sink.owed = true
 		return nil
 	}
 	processed, coreTS := p.cfg.Clock.Now(0)

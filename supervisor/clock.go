@@ -15,10 +15,16 @@ type FeedFollower interface{ FollowsFeed() bool }
 func (c *FeedClock) FollowsFeed() bool { return true }
 
 // FeedClock follows receive times and never goes back. Each instance has its own.
-type FeedClock struct{ last ipc.Nanos }
+type FeedClock struct{ last, ahead ipc.Nanos }
 
-// Now returns the latest receive time seen, twice.
+// Now returns the latest receive time seen, twice; core time lags behind it where a live run began the log.
 func (c *FeedClock) Now(recv ipc.Nanos) (processed, core ipc.Nanos) {
 	c.last = max(c.last, recv)
-	return c.last, c.last
+	return c.last, c.last - c.ahead
+}
+
+// Continue goes on where a log ends. In the log of a live run core time is elapsed time, far below processed time: a command that is recorded
+// between two runs must not move it to the present, which would end every cooldown.
+func (c *FeedClock) Continue(processed, core ipc.Nanos) {
+	c.last, c.ahead = max(c.last, processed), max(0, processed-core)
 }

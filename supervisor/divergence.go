@@ -145,6 +145,21 @@ func (p *Instance) keepEvidence(d *Divergence) {
 	}
 }
 
+// keepLedger has the ledger's files copied before anything is written about the trouble, and names the copy. Where that fails the halt comes all
+// the same.
+func (p *Instance) keepLedger(cause error) string {
+	keeper, ok := p.cfg.Ledger.(EvidenceKeeper)
+	if !ok {
+		return "none: the ledger has no files"
+	}
+	dir, err := keeper.KeepEvidence(cause)
+	if err != nil {
+		p.log.Error("keeping the ledger's files as evidence failed", "err", err)
+		return "none"
+	}
+	return dir
+}
+
 func writeNew(path string, body []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err

@@ -11,6 +11,13 @@
 //   - A failed persist voids what came after it: the runner is killed, the core goes back to the last durable input.
 //   - A restored strategy has answered every recorded delivery after its checkpoint again, and every answer was the same; otherwise the
 //     instance is halted with DIVERGED and the evidence kept (law 4).
+//   - A package takes over another one's state only where it can answer for it: by replay, by on_recovered, or from a log that ends with the
+//     checkpoint; both slots are written before its first step (ST-5, AD-2).
+//   - While positions are unknown, I is asked for a snapshot until one comes (BC-I).
+//   - Nobody waits for I without end. One that is away, refuses, or is silent about an intent is asked again and again; after
+//     [InstanceConfig].Patience the instance goes on with no_trade (SINK_UNAVAILABLE, POSITION_UNKNOWN), or stops. When I is back, it is told
+//     the epoch and asked about every open key before anything is offered (GT-6). One that knows less than it did is offered nothing (SINK_FORGOT).
+//   - Before an instance stops, its cursor and positions are compared with I's.
 //   - Whatever one instance does, the others go on.
 //
 // What you may not assume: that an event handed to Publish was delivered when Publish returns ([Instance.Settle] waits for that), or that

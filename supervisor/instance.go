@@ -50,25 +50,21 @@ type InstanceConfig struct {
 	CheckpointSteps uint64        // 0 = never by count
 	CheckpointEvery time.Duration // 0 = never by time
 	KeepLog         bool          // prune nothing: the whole log can be replayed, and grows
+	ReplayBatch     int           // deliveries a frame while replaying; 0 = 256. The results are the same at every size
 	QueueEvents     int
-	LockStep        bool // deliver nothing while I has not judged what may leave
+	LockStep        bool          // deliver nothing while I has not judged what may leave
+	Patience        time.Duration // with an I that is away or silent, before the instance goes on restricted, or stops; 0 = DefaultPatience
 
 	StartRunner func(ctx context.Context) (sandbox.Runner, error)
 	Ledger      Ledger
-	Lease       Lease    // nil: nobody else can run this instance, as in research
-	Sink        Sink     // nil: nothing leaves; intents stay approved
-	Approver    Approver // nil: policy approves
+	Lease       Lease     // nil: nobody else can run this instance, as in research
+	Sink        Sink      // nil: nothing leaves; intents stay approved
+	Approver    Approver  // nil: policy approves
+	Authority   Authority // nil: no J or E is connected
 	Clock       Clock
 	Observer    Observer
 	Logger      *slog.Logger
 	EvidenceDir string // where a divergence leaves what it found; "" = nowhere
-}
-
-// Market is one event as all its subscribers get it: encoded once.
-type Market struct {
-	Recv  ipc.Nanos
-	Trace ipc.TraceID
-	Event []byte
 }
 
 // urgent is what acts on the core without the runner; exactly one field besides Reply is set.
@@ -78,6 +74,7 @@ type urgent struct {
 	persisted *persisted
 	advance   ipc.Nanos      // the feed has come to this time
 	stop      ipc.ReasonCode // not empty: stop in order, for this reason
+	then      func() error   // what the pump does with an answer that it did not wait for
 	reply     chan<- error   // told when the input is durable
 }
 
@@ -94,7 +91,7 @@ type persisted struct {
 type Instance struct {
 	cfg     InstanceConfig
 	log     *slog.Logger
-	box     *mailbox.Mailbox[urgent, Market]
+	box     *mailbox.Mailbox[urgent]
 	state   *core.State
 	session *Session
 	runner  atomic.Pointer[sandbox.Runner]
@@ -118,11 +115,17 @@ type Instance struct {
 	prunes       sync.WaitGroup // checkpoints and prunings in the background
 	pruning      atomic.Bool
 	stopping     bool
-	voided       bool // a persist failed: the core must go back to the last durable input
+	stopSince    time.Time
+	sink         sink
+	asking       atomic.Bool    // a single question to I is under way
+	talks        sync.WaitGroup // conversations with I beside the pump
+	inLedger     []ipc.Cursor   // of each source: how far it is in the ledger
+	taken        []takenMarket  // in lock step: what is not known to be durable, oldest first
+	again        []Market       // in lock step: deliveries of it were voided
+	voided       bool           // a persist failed: the core must go back to the last durable input
 	inputs       inputs
 	done         chan struct{}
 	err          error
-	dropped      uint64       // market events taken while halted
 	working      atomic.Int64 // intents and orders that are not final, for the lock step
 	nextDue      atomic.Int64 // when the next timer is due, 0 = none, for the lock step
 	advanced     ipc.Nanos    // what the feed has come to, beside its events
@@ -131,22 +134,20 @@ type Instance struct {
 // NewInstance prepares an instance; Run runs it.
 func NewInstance(cfg InstanceConfig) *Instance {
 	p := &Instance{
-		cfg: cfg, box: mailbox.New[urgent, Market](cfg.QueueEvents), done: make(chan struct{}),
+		cfg: cfg, box: mailbox.New[urgent](cfg.QueueEvents), done: make(chan struct{}),
 		log: cfg.Logger.With("bot", cfg.Address.Bot, "strategy", cfg.Address.Strategy, "instance", cfg.Address.Instance),
 	}
 	p.watch = time.AfterFunc(time.Hour, p.overdue)
 	p.watch.Stop()
+	p.box.OnCeiling(queueCeiling)
+	if a, ok := cfg.Observer.(Accountant); ok {
+		a.Account(cfg.Address, p.box.Counts)
+	}
 	return p
 }
 
 // Address returns the instance's address.
 func (p *Instance) Address() ipc.Address { return p.cfg.Address }
-
-// Publish gives a market event to the instance, waiting while its queue is full.
-func (p *Instance) Publish(ctx context.Context, m Market) error { return p.box.PutMarketWait(ctx, m) }
-
-// Offer gives a market event to the instance, or reports false when its queue is full (BP-4).
-func (p *Instance) Offer(m Market) bool { return p.box.PutMarket(m) }
 
 // Settle waits until everything published so far has been answered, made durable where it must be, and judged by I.
 func (p *Instance) Settle(ctx context.Context) error { return p.box.WaitIdle(ctx) }
@@ -211,9 +212,6 @@ func (p *Instance) Done() <-chan struct{} { return p.done }
 // Err tells why Run ended, after Done; nil after an orderly stop.
 func (p *Instance) Err() error { return p.err }
 
-// Counts returns the accounts of market events; dropped were taken while the instance was halted. Call it after Done.
-func (p *Instance) Counts() (counts mailbox.Counts, dropped uint64) { return p.box.Counts(), p.dropped }
-
 // Recover reads the ledger, so that [Instance.Delivered] can be asked before Run. Run calls it by itself where nobody has.
 func (p *Instance) Recover() error {
 	if err := p.recoverCore(); err != nil {
@@ -235,6 +233,7 @@ func (p *Instance) State() *core.State { return p.state }
 func (p *Instance) Run(ctx context.Context) (err error) {
 	defer func() {
 		p.prunes.Wait() // the ledger may be closed when Run has returned
+		p.talks.Wait()
 		p.err = err
 		p.box.Close()
 		close(p.done)
@@ -243,6 +242,8 @@ func (p *Instance) Run(ctx context.Context) (err error) {
 	defer p.killRunner()
 	ctx, owned := p.watchLease(ctx)
 	defer owned()
+	ctx, silence := context.WithCancel(ctx) // conversations with I end with the instance
+	defer silence()
 	if err := p.open(ctx); err != nil {
 		return fmt.Errorf("%s: starting: %w", p.cfg.Address, err)
 	}
@@ -277,6 +278,14 @@ func (p *Instance) turn(ctx context.Context) error {
 	switch {
 	case p.voided:
 		return p.unvoid(ctx)
+	case p.greetingDue():
+		p.greet(ctx)
+		return nil
+	}
+	if acted, err := p.watchSink(ctx); acted || err != nil {
+		return err
+	}
+	switch {
 	case p.positionsUnknown() && !time.Now().Before(p.snapshotNext):
 		p.requestSnapshot()
 		return nil
@@ -293,7 +302,7 @@ func (p *Instance) turn(ctx context.Context) error {
 	case p.healthcheckDue():
 		return p.checkHealth()
 	}
-	if p.cfg.LockStep && p.undecided() {
+	if p.holdsBack() && !(p.stopping && !p.awaitsI()) {
 		return p.wait(ctx)
 	}
 	d, ok, err := p.next()
@@ -303,7 +312,7 @@ func (p *Instance) turn(ctx context.Context) error {
 	if ok {
 		return p.deliver(d)
 	}
-	if p.stopping && p.settled() {
+	if p.stopping && p.settled() && p.agrees() {
 		return errStopped
 	}
 	return p.wait(ctx)
@@ -312,13 +321,8 @@ func (p *Instance) turn(ctx context.Context) error {
 // idleHalted takes market events off the queue, counted, so that a halted instance holds nobody up.
 func (p *Instance) idleHalted(ctx context.Context) error {
 	p.killRunner()
-	for {
-		if _, ok := p.box.TakeMarket(); !ok {
-			break
-		}
-		p.dropped++
-	}
-	if p.stopping {
+	p.box.DropMarket()
+	if p.stopping && p.agrees() {
 		return errStopped
 	}
 	return p.wait(ctx)
@@ -329,7 +333,7 @@ func (p *Instance) settled() bool {
 	if p.state.Halted == "" && (p.state.Pending != nil || len(p.state.Queue) > 0) {
 		return false
 	}
-	return !p.undecided()
+	return !p.awaitsI()
 }
 
 // undecided reports whether an intent that may leave has not had I's final word. In lock step nothing is delivered before it: what the
@@ -368,7 +372,7 @@ func (p *Instance) waitAtMost(ctx context.Context, most time.Duration) error {
 		if p.stopping {
 			return ctx.Err()
 		}
-		p.stopping = true
+		p.stopping, p.stopSince = true, time.Now()
 		return errStopped
 	}
 	return nil
@@ -378,6 +382,8 @@ func (p *Instance) takeUrgent(u urgent) error {
 	switch {
 	case u.stop != "":
 		return p.beginStop(u.stop)
+	case u.then != nil:
+		return u.then()
 	case u.advance != 0:
 		p.advanced = max(p.advanced, u.advance)
 		return nil

@@ -14,14 +14,15 @@ import (
 // hookMigrate makes the state of an older schema version a current one.
 const hookMigrate = "migrate"
 
-// IncompatibleError says that a package cannot go on from the saved state (AD-2, ST-5). Nothing was written for it.
+// IncompatibleError says that a package cannot go on from the saved state, or from the log after it (AD-2, ST-5). Nothing was overwritten.
 type IncompatibleError struct {
 	Address ipc.Address
+	Reason  ipc.ReasonCode
 	Why     string
 }
 
 func (e *IncompatibleError) Error() string {
-	return fmt.Sprintf("%s: %s: %s", ipc.ReasonStateSchemaIncompatible, e.Address, e.Why)
+	return fmt.Sprintf("%s: %s: the package cannot take over: %s", e.Reason, e.Address, e.Why)
 }
 
 // Admit compares the saved state's schema version with the package's. Ask it between Recover and Run; Run asks it again.
@@ -34,7 +35,7 @@ func (p *Instance) Admit() error {
 		return err
 	}
 	refuse := func(format string, args ...any) error {
-		return &IncompatibleError{Address: p.cfg.Address, Why: fmt.Sprintf(format, args...)}
+		return &IncompatibleError{Address: p.cfg.Address, Reason: ipc.ReasonStateSchemaIncompatible, Why: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case c.StateVersion > p.cfg.StateVersion:
@@ -54,7 +55,7 @@ func (p *Instance) refused(err error) error {
 	if !errors.As(err, &s) || (s.Reason != ipc.ReasonStateSchemaIncompatible && s.Reason != ipc.ReasonPackageHashMismatch) {
 		return nil
 	}
-	return fmt.Errorf("the package cannot take over: %w", err)
+	return &IncompatibleError{Address: p.cfg.Address, Reason: s.Reason, Why: s.Err.Error()}
 }
 
 // passesBarrier reports whether the runner that stands now took over from another package, or under another schema version: both slots are

@@ -71,6 +71,12 @@ type Ledger interface {
 	Checkpoints() ([]Checkpoint, []error)
 }
 
+// EvidenceKeeper is a Ledger whose rows lie in files, which it can copy for a later judgement (ST-4). A memory for research has none.
+type EvidenceKeeper interface {
+	// KeepEvidence copies the files as they stand and names the folder; the same cause again names the copy that is there.
+	KeepEvidence(cause error) (dir string, err error)
+}
+
 // Lease is the claim on one instance that all supervisors of a host respect, whatever state directory they use (LS-1, LS-2).
 // Implementation: package lease.
 type Lease interface {
@@ -90,7 +96,16 @@ type Sink interface {
 	Query(ctx context.Context, q ipc.Query) (ipc.StatusReport, error)
 	Tombstone(ctx context.Context, t ipc.Tombstone) (ipc.StatusReport, error)
 	RequestSnapshot(a ipc.Address) error
+	// Resume asks for the reports after a cursor once more.
+	Resume(a ipc.Address, c ipc.Cursor) error
 	Ack(a ipc.Address, c ipc.Cursor) error
+}
+
+// SinkRefusal is found by errors.As in an error of a Sink when I refused, rather than being out of reach.
+type SinkRefusal interface {
+	error
+	// Refusal is I's reason, and the highest epoch that it knows.
+	Refusal() (ipc.ReasonCode, ipc.Epoch)
 }
 
 // Approver is J or E as asked for approvals (GT-7).
@@ -98,6 +113,15 @@ type Approver interface {
 	// Request asks for the word on a staged intent, whose bytes are durable. It only enqueues; the word comes through [Instance.Approve],
 	// and none before ValidUntil means no. After every start, and after a void, the same intent may be asked about again.
 	Request(r *ipc.ApprovalRequest) error
+}
+
+// Authority is J or E as a source of restrictions, commands and signals (BP-3). Its calls only enqueue; events come through [Instance.Arrive].
+type Authority interface {
+	// Resume asks for everything after the cursors that are durable; I's is not among them. After every start, and after a void.
+	Resume(a ipc.Address, have []ipc.Cursor) error
+	Ack(a ipc.Address, c ipc.Cursor) error
+	// Owns reports whether a source of events is J or E, rather than I.
+	Owns(source ipc.SourceID) bool
 }
 
 // Observer hears what an instance does, on the pump's goroutine: it must be quick and must not call back.

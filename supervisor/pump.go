@@ -72,8 +72,9 @@ func (p *Instance) execute(e *core.Effects) error {
 	for _, t := range e.Offers {
 		o.Offered(a, t)
 		if err := p.cfg.Sink.Offer(p.offer(t)); err != nil {
-			// Recovery treats it as possibly sent: I is asked by key.
+			// It may or may not have left: I is asked by key.
 			p.log.Warn("offering an intent failed", "key", t.Key, "step", t.Step, "err", err)
+			p.SinkLost(err)
 		}
 	}
 	for _, t := range e.Staged {
@@ -114,12 +115,14 @@ func (p *Instance) offer(t *trackedIntent) *ipc.Offer {
 
 // onArrival applies an event of I, J or E at once; the strategy sees it in its turn.
 func (p *Instance) onArrival(e *ipc.SourceEvent) error {
+	if s, ok := e.Event.(*ipc.ExecutionSnapshot); ok && p.sink.comparing && p.confirms(e.Cursor, s) {
+		p.sink.compared = true
+		return nil
+	}
 	switch p.state.Admits(e.Cursor, e.Event.Kind()) {
 	case core.Duplicate:
-		if p.cfg.Sink != nil {
-			if err := p.cfg.Sink.Ack(p.cfg.Address, e.Cursor); err != nil {
-				p.log.Warn("acknowledging a repeated event failed", "err", err)
-			}
+		if p.isDurable(e.Cursor) {
+			p.ack(e.Cursor)
 		}
 		return nil
 	case core.Refuse:
@@ -133,6 +136,22 @@ func (p *Instance) onArrival(e *ipc.SourceEvent) error {
 	p.cfg.Observer.Arrived(p.cfg.Address, e.Event)
 	_, now := p.cfg.Clock.Now(e.RecvTS)
 	return p.apply(&core.Arrival{At: core.At{CoreTS: now}, Cursor: e.Cursor, TraceID: e.TraceID, Event: bytes})
+}
+
+// ack tells a source what is durable here, or was before.
+func (p *Instance) ack(c ipc.Cursor) {
+	if p.cfg.Authority != nil && p.cfg.Authority.Owns(c.Source) {
+		if err := p.cfg.Authority.Ack(p.cfg.Address, c); err != nil {
+			p.log.Warn("acknowledging to J or E failed; they will send again", "source", c.Source, "err", err)
+		}
+		return
+	}
+	if p.cfg.Sink == nil {
+		return
+	}
+	if err := p.cfg.Sink.Ack(p.cfg.Address, c); err != nil {
+		p.log.Warn("acknowledging failed; the source will send again", "source", c.Source, "err", err)
+	}
 }
 
 // next chooses the next delivery: the one that was never answered, then what I, J, E and the core have for the strategy, then due timers,
@@ -152,23 +171,30 @@ func (p *Instance) next() (d delivery, ok bool, err error) {
 	if p.stopping {
 		return delivery{}, false, nil
 	}
-	m, waiting := p.box.PeekMarket()
-	if t, ok := s.NextTimer(); ok && t.DueTS <= p.horizon(m, waiting) {
+	recv, waiting := p.peekMarket()
+	if t, ok := s.NextTimer(); ok && t.DueTS <= p.horizon(recv, waiting) {
 		event, err := core.TimerEvent(t)
 		return p.stamped(delivery{event: event}, t.DueTS), true, err
 	}
 	if !waiting {
 		return delivery{}, false, nil
 	}
-	p.box.TakeMarket()
+	m, ok, err := p.takeMarket()
+	if !ok || err != nil {
+		return delivery{}, false, err
+	}
 	return p.stamped(delivery{event: m.Event, trace: m.Trace}, m.Recv), true, nil
 }
 
 // horizon is the processed time up to which timers fire: what the feed has come to.
-func (p *Instance) horizon(m Market, waiting bool) ipc.Nanos {
+func (p *Instance) horizon(recv ipc.Nanos, waiting bool) ipc.Nanos {
 	now := max(p.state.ProcessedTS, p.advanced)
+	if p.firesTimers() {
+		live, _ := p.cfg.Clock.Now(0)
+		now = max(now, live)
+	}
 	if waiting {
-		return max(now, m.Recv)
+		return max(now, recv)
 	}
 	return now
 }
@@ -181,7 +207,13 @@ func (p *Instance) stamped(d delivery, recv ipc.Nanos) delivery {
 // sleep says how long wait may sleep: until the batch must go, or the core's time must.
 func (p *Instance) sleep() (time.Duration, bool) {
 	most, any := p.untilTick()
-	if p.positionsUnknown() {
+	if until, ok := p.untilTimer(); ok {
+		most, any = min(most, until), true
+	}
+	if until, ok := p.untilSink(); ok {
+		most, any = min(most, until), true
+	}
+	if p.positionsUnknown() || p.sink.comparing && !p.sink.compared {
 		most, any = min(most, max(0, time.Until(p.snapshotNext))), true
 	}
 	if p.batch.empty() {
@@ -214,6 +246,16 @@ func (p *Instance) deliver(d delivery) error {
 	took := time.Since(begin)
 	if p.session == nil && p.state.Halted != "" {
 		return nil // halted while it ran: the delivery stays pending and is repeated after a resume
+	}
+	if err != nil {
+		// The end of this owner is no fault of the delivery: it stays pending, and the next owner repeats it.
+		var own *instanceError
+		if errors.As(err, &own) {
+			return own.err
+		}
+		if lost := p.leaseLost(); lost != nil {
+			return lost
+		}
 	}
 	if err != nil && p.spare(step, err) {
 		return nil
@@ -323,7 +365,7 @@ func (p *Instance) exchange(step ipc.Step, kind ipc.EventKind, d delivery) (*ipc
 				break
 			}
 			if err := p.takeUrgent(u); err != nil {
-				return nil, err
+				return nil, &instanceError{err}
 			}
 			if p.session == nil {
 				return nil, errHalted
@@ -333,6 +375,12 @@ func (p *Instance) exchange(step ipc.Step, kind ipc.EventKind, d delivery) (*ipc
 	}
 	return a, err
 }
+
+// instanceError ends the instance, not the runner: I has refused it, or the core an input, while the strategy was at work.
+type instanceError struct{ err error }
+
+func (e *instanceError) Error() string { return e.err.Error() }
+func (e *instanceError) Unwrap() error { return e.err }
 
 var errHalted = errors.New("halted while the strategy was at work")
 

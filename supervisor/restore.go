@@ -16,7 +16,6 @@ import (
 const (
 	retryFirst = 50 * time.Millisecond
 	retryMost  = 2 * time.Second
-	sinkWait   = 10 * time.Second
 
 	// A signal that nobody here sent (an operator's kill, the host short of memory) may strike a runner that is only starting; that alone is
 	// no reason to halt. One that dies of its own doing dies as often.
@@ -41,16 +40,18 @@ func (p *Instance) open(ctx context.Context) error {
 	if err := p.takeOver(epoch); err != nil {
 		return err
 	}
+	if err := p.agreeOnQueue(); err != nil {
+		return err
+	}
 	if err := p.flush(); err != nil {
 		return err
 	}
 	if p.state.Halted != "" {
 		p.log.Warn("the instance is halted since an earlier run; msup resume starts it", "reason", p.state.Halted)
 	}
-	if err := p.greetSink(ctx); err != nil {
-		return err
-	}
-	return p.askAgain()
+	p.regreet()
+	p.followAuthority()
+	return nil
 }
 
 // takeOver tells the core that what its log calls approved may have been sent: by an earlier process, or by this one before a void.
@@ -92,8 +93,11 @@ func (p *Instance) recoverCore() error {
 	if err != nil {
 		return fmt.Errorf("reading the log from input %d: %w", p.state.InputNo, err)
 	}
+	if c, ok := p.cfg.Clock.(continuing); ok {
+		c.Continue(p.state.ProcessedTS, p.state.CoreTS)
+	}
 	p.cfg.Clock.Now(p.state.ProcessedTS)
-	p.lastSaveStep = p.state.StepNo
+	p.lastSaveStep, p.inLedger = p.state.StepNo, slices.Clone(p.state.Cursors)
 	return nil
 }
 
@@ -169,7 +173,7 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 	p.killRunner()
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		p.stopping = true
-		return nil
+		return errStopped // not nil: the next turn would start the next runner, for ever
 	}
 	if err := p.refused(err); err != nil {
 		return err
@@ -255,9 +259,12 @@ func (p *Instance) initRestored(c *Checkpoint, template []byte, processed ipc.Na
 	m.Restored, m.StateVersion = true, c.StateVersion
 	a, err := p.initAwaited(p.session.Init(m, c.State))
 	switch {
+	case err != nil && c.StateVersion != p.cfg.StateVersion && !p.signaled(err):
+		return sessionError(ipc.ReasonStateSchemaIncompatible, "the runner did not survive the migration of the state of step %d from schema version %d to %d: %w",
+			c.Step, c.StateVersion, p.cfg.StateVersion, err)
 	case err != nil:
 		return err
-	case a.Fault != nil && a.Fault.Kind == "state" && c.StateVersion != p.cfg.StateVersion:
+	case a.Fault != nil && c.StateVersion != p.cfg.StateVersion: // whether of kind state or an exception: migrate raised it, or on_init on what it made
 		return sessionError(ipc.ReasonStateSchemaIncompatible, "the state of step %d has schema version %d, the package has %d: %s", c.Step,
 			c.StateVersion, p.cfg.StateVersion, a.Fault.Message)
 	case a.Fault != nil:
@@ -306,57 +313,6 @@ func (p *Instance) initMessage(template []byte, step ipc.Step, processed ipc.Nan
 	return i, nil
 }
 
-// greetSink announces the epoch to I and settles every intent whose fate is open (GT-6). Without I's answer the instance may not go live.
-func (p *Instance) greetSink(ctx context.Context) error {
-	if p.cfg.Sink == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, sinkWait)
-	defer cancel()
-	s := p.state
-	w, err := p.cfg.Sink.Hello(ctx, ipc.BoundaryHello{Address: s.Address, Lineage: s.Lineage, Epoch: s.Epoch, Owner: p.cfg.Owner,
-		OldestOpenStep: s.Book().OldestOpenStep(s.StepNo + 1)})
-	if err != nil {
-		return fmt.Errorf("hello to I: %w", err)
-	}
-	if w.LastStep > s.StepNo {
-		p.log.Error("I has seen later steps than the ledger holds: rows are lost", "reason", ipc.ReasonRowsLost, "i_step", w.LastStep, "step", s.StepNo)
-		return p.apply(p.stamp(&core.Command{Op: core.OpHalt, Who: "supervisor", Reason: ipc.ReasonRowsLost, Restriction: unrestricted}))
-	}
-	for _, t := range s.Book().Open() {
-		if !t.Unsettled { // an obligation may have begun its next attempt with the start: that is not durable yet, and was never sent
-			continue
-		}
-		if err := p.settleIntent(ctx, t); err != nil {
-			return err
-		}
-	}
-	return p.flushIfDue()
-}
-
-// settleIntent asks I for one intent that may have been sent by an earlier epoch. Never a blind re-send.
-func (p *Instance) settleIntent(ctx context.Context, t *trackedIntent) error {
-	sink, s := p.cfg.Sink, p.state
-	report, err := sink.Query(ctx, ipc.Query{Address: s.Address, Epoch: s.Epoch, Key: t.Key})
-	if err != nil {
-		return fmt.Errorf("asking I for key %s: %w", t.Key, err)
-	}
-	if report.Status == ipc.StatusNotSeen {
-		processed, now := p.cfg.Clock.Now(0)
-		if p.state.Recheck(t, now, processed) == ipc.StatusOffered {
-			if err := p.apply(p.stamp(&core.Status{Key: t.Key, Status: ipc.StatusNotSeen})); err != nil {
-				return err
-			}
-			return p.apply(&core.Release{At: core.At{CoreTS: now}, Upto: p.cfg.Ledger.LastInput(), WallTS: processed})
-		}
-		report, err = sink.Tombstone(ctx, ipc.Tombstone{Address: s.Address, Epoch: s.Epoch, Key: t.Key})
-		if err != nil {
-			return fmt.Errorf("asking I to bar key %s: %w", t.Key, err)
-		}
-	}
-	return p.apply(p.stamp(&core.Status{Key: t.Key, Status: report.Status, Digest: report.Digest, Reason: report.Reason}))
-}
-
 var errNotRecorded = fmt.Errorf("%s: the command was not recorded; give it again", ipc.ReasonPersistFailed)
 
 // unvoid goes back to the last durable input after a persist failed, as often as it takes (fail closed, resuming by itself).
@@ -391,7 +347,7 @@ func (p *Instance) unvoid(ctx context.Context) error {
 		}
 		switch {
 		case u.stop != "":
-			p.stopping = true
+			p.stopping, p.stopSince = true, time.Now()
 		case u.reply != nil:
 			u.reply <- errNotRecorded
 		case u.persisted != nil:
@@ -403,17 +359,21 @@ func (p *Instance) unvoid(ctx context.Context) error {
 		}
 	}
 	p.voided, p.restart = false, ipc.ReasonPersistFailed
+	if p.cfg.LockStep {
+		p.deliverAgain()
+	} else {
+		p.missedMarket() // deliveries among the voided inputs
+	}
 	if p.state.Epoch != 0 {
 		if err := p.takeOver(p.state.Epoch); err != nil {
 			return err
 		}
+		if err := p.agreeOnQueue(); err != nil {
+			return err
+		}
 	}
-	if err := p.greetSink(ctx); err != nil {
-		return err
-	}
-	if err := p.askAgain(); err != nil {
-		return err
-	}
+	p.regreet()
+	p.followAuthority()
 	for _, u := range kept {
 		if err := p.takeUrgent(u); err != nil {
 			return err

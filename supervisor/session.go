@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"sync"
@@ -45,12 +46,17 @@ type Session struct {
 }
 
 // OpenSession waits for the runner's connection and its Hello, and compares versions and package hash with what was started.
-func OpenSession(ctx context.Context, r sandbox.Runner, packageHash string, maxAnswerBytes uint64) (*Session, error) {
+func OpenSession(ctx context.Context, r sandbox.Runner, packageHash string, maxAnswerBytes uint64) (opened *Session, err error) {
 	stream, err := r.Conn(ctx)
 	if err != nil {
 		return nil, &SessionError{Reason: ipc.ReasonHandshakeFailed, Err: err}
 	}
 	conn := ipc.NewConn(stream, ipc.FromRunner)
+	defer func() {
+		if err != nil {
+			_ = conn.Close() // the session's error tells more
+		}
+	}()
 	if maxAnswerBytes > 0 {
 		conn.Frames().SetAnswerLimit(int(min(maxAnswerBytes, ipc.MaxAnswerBytes)))
 	}
@@ -317,9 +323,18 @@ func (s *Session) Close(grace time.Duration) error {
 	if err := s.conn.Send(&ipc.Stop{Seq: s.seq}); err == nil {
 		select {
 		case <-s.runner.Done():
-			return nil
+			return s.hangUp()
 		case <-time.After(grace):
 		}
 	}
-	return s.runner.Kill()
+	return errors.Join(s.runner.Kill(), s.hangUp())
+}
+
+// hangUp gives the connection's descriptor back at once: runners that die as fast as they are restored would otherwise hold as many as the
+// garbage collector lets them.
+func (s *Session) hangUp() error {
+	if err := s.conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("closing the runner's connection: %w", err)
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/gate"
+	"github.com/msup/msup/supervisor/mailbox"
 )
 
 // Latencies are recorded from 1 µs to a minute, with two significant digits.
@@ -29,6 +30,9 @@ type Tally struct {
 	Health    core.Health
 	Reason    ipc.ReasonCode
 	Latency   *hdrhistogram.Histogram // of answers, ns
+	Market    mailbox.Counts          // received = delivered + conflated + dropped + waiting, of this moment
+
+	counts func() mailbox.Counts
 }
 
 // Stats is the Observer that summaries and metrics are made from. Safe for concurrent use.
@@ -55,7 +59,19 @@ func (s *Stats) with(a ipc.Address, f func(*Tally)) {
 }
 
 // Read calls f with the tally of an instance while nobody changes it.
-func (s *Stats) Read(a ipc.Address, f func(*Tally)) { s.with(a, f) }
+func (s *Stats) Read(a ipc.Address, f func(*Tally)) {
+	s.with(a, func(t *Tally) {
+		if t.counts != nil {
+			t.Market = t.counts()
+		}
+		f(t)
+	})
+}
+
+// Account keeps where the accounts of an instance's market events are (BP-1).
+func (s *Stats) Account(a ipc.Address, counts func() mailbox.Counts) {
+	s.with(a, func(t *Tally) { t.counts = counts })
+}
 
 // Delivered counts a delivery.
 func (s *Stats) Delivered(a ipc.Address, kind ipc.EventKind) {

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
@@ -15,7 +16,7 @@ func (p *Instance) beginStop(reason ipc.ReasonCode) error {
 	if p.stopping {
 		return nil
 	}
-	p.stopping = true
+	p.stopping, p.stopSince = true, time.Now()
 	if p.state.Halted != "" || p.session == nil || p.state.StepNo == 0 {
 		return nil
 	}
@@ -54,7 +55,14 @@ func (p *Instance) close(ctx context.Context) error {
 // killRunner ends the runner, if there is one, unconditionally.
 func (p *Instance) killRunner() {
 	p.watch.Stop()
-	p.session = nil
+	if s := p.session; s != nil {
+		p.session = nil
+		defer func() {
+			if err := s.hangUp(); err != nil {
+				p.log.Warn("hanging up failed", "err", err)
+			}
+		}()
+	}
 	r := p.runner.Swap(nil)
 	if r == nil {
 		return
@@ -71,9 +79,9 @@ func (p *Instance) noteRefusals(r sandbox.Runner) {
 	for _, v := range sandbox.Violations(sandbox.Limits{}, r.Exit(), r.Logs()) {
 		switch v.Kind {
 		case sandbox.ViolationLog, sandbox.ViolationPIDs:
-			p.log.Warn("the runner was refused what is above its ceiling", "reason", v.Reason, "times", v.Observed-v.Limit)
+			p.log.Warn("the runner was refused what is above its ceiling", "reason", v.Reason, "refused", v.Observed-v.Limit, "unit", v.Unit)
 			p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: v.Reason, Level: guard.Warn,
-				Detail: fmt.Sprintf("%s: refused %d times", v.Kind, v.Observed-v.Limit)})
+				Detail: fmt.Sprintf("%s: refused %d %s", v.Kind, v.Observed-v.Limit, v.Unit)})
 		}
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
-	"github.com/msup/msup/supervisor/core"
-	"github.com/msup/msup/supervisor/gate"
 )
 
 // Source is where market events come from (H, or a file).
@@ -47,6 +45,8 @@ type Pace struct {
 	// Speed multiplies the feed's own time; 0 = as fast as the strategies answer, in lock step: the next event waits until everybody
 	// has answered and I has judged, so that a run is reproducible to the byte.
 	Speed float64
+	// Live: the events are the market's own, at their own time; nobody waits for anybody, and Speed does not count.
+	Live bool
 	// OnEvent hears of every event, with the count so far; it must be quick. May be nil.
 	OnEvent func(n uint64)
 }
@@ -56,13 +56,13 @@ type Supervisor struct {
 	Members []*Member
 	Tee     Tee // may be nil
 	Logger  *slog.Logger
+	Live    bool // no feed comes to where the instances are: all start at once
 
-	wg       sync.WaitGroup
-	ctx      context.Context // of the instances
-	routes   map[route][]*Member
-	queueing map[*Instance]bool // instances under QUEUE_CEILING
-	nobody   uint64
-	ended    bool // the feed came to its end
+	wg     sync.WaitGroup
+	ctx    context.Context // of the instances
+	routes map[route][]*Member
+	nobody uint64
+	ended  bool // the feed came to its end
 }
 
 type route struct {
@@ -73,17 +73,17 @@ type route struct {
 // Start recovers every instance and runs, each in a goroutine of its own until Stop or ctx ends, those that have no market event behind
 // them. The others start when the feed has come to where they are: what is still open from then meets the market of then.
 func (s *Supervisor) Start(ctx context.Context) error {
-	s.ctx, s.routes, s.queueing = ctx, map[route][]*Member{}, map[*Instance]bool{}
+	s.ctx, s.routes = ctx, map[route][]*Member{}
 	for _, m := range s.Members {
 		if err := m.Instance.Recover(); err != nil {
 			return err
 		}
-		if err := m.Instance.Admit(); err != nil {
-			return err
+		if err := m.Instance.Admit(); err != nil && len(s.Members) == 1 {
+			return err // with others beside it, it ends alone, and tells why
 		}
 	}
 	for _, m := range s.Members {
-		if !m.Instance.resumes() {
+		if s.Live || !m.Instance.resumes() {
 			s.run(m)
 		}
 	}
@@ -118,6 +118,9 @@ func (s *Supervisor) resume(ctx context.Context, members []*Member, event []byte
 			m.resumed++
 			continue
 		}
+		if !lockStep {
+			m.Instance.missedMarket() // what waited when the earlier run ended is gone
+		}
 		s.run(m)
 		if lockStep {
 			if err := m.Instance.Settle(ctx); err != nil {
@@ -146,13 +149,13 @@ func (s *Supervisor) Play(ctx context.Context, source Source, pace Pace) (n uint
 			return n, fmt.Errorf("event %d of the feed: %w", n+1, err)
 		}
 		h := event.Header()
-		m := Market{Recv: h.RecvTS, Event: bytes}
-		if pace.Speed > 0 {
+		m := Market{Recv: h.RecvTS, Event: bytes, Decoded: event}
+		if pace.Speed > 0 && !pace.Live {
 			if err := clock.wait(ctx, h.RecvTS); err != nil {
 				return n, nil
 			}
 		}
-		if err := s.publish(ctx, event, m, pace.Speed == 0); err != nil {
+		if err := s.publish(ctx, event, m, pace.Speed == 0 && !pace.Live); err != nil {
 			return n, err
 		}
 		if n++; pace.OnEvent != nil {
@@ -211,7 +214,7 @@ func (s *Supervisor) publish(ctx context.Context, event ipc.MarketEvent, m Marke
 		switch p := member.Instance; {
 		case !member.started:
 		case !lockStep:
-			s.offer(p, m)
+			p.Offer(m) // what it drops it counts, and tells
 		default:
 			if err := p.Publish(ctx, m); err != nil && !isGone(p) {
 				return err
@@ -248,20 +251,6 @@ func (s *Supervisor) advance(ctx context.Context, to ipc.Nanos, lockStep bool) e
 		}
 	}
 	return nil
-}
-
-// offer gives a market event to an instance that may be too slow for it (BP-4): a full queue means no_trade until it is half empty.
-func (s *Supervisor) offer(p *Instance, m Market) {
-	held := gate.Held{ID: "queue", Origin: gate.OriginQueue, Restriction: gate.NoTrade(), Reason: ipc.ReasonQueueCeiling, Release: gate.ReleaseCondition}
-	taken := p.Offer(m)
-	switch {
-	case !taken && !s.queueing[p]:
-		s.queueing[p] = true
-		p.Guard(core.Guard{Held: held})
-	case taken && s.queueing[p] && p.box.Depth() <= p.cfg.QueueEvents/2:
-		s.queueing[p] = false
-		p.Guard(core.Guard{Lift: true, Held: held})
-	}
 }
 
 func isGone(p *Instance) bool {

@@ -56,6 +56,25 @@ func (p *Instance) tick() error {
 	return p.apply(&core.Tick{At: core.At{CoreTS: max(now, deadline)}, WallTS: processed})
 }
 
+// firesTimers reports whether timers are due by the clock.
+func (p *Instance) firesTimers() bool {
+	c, ok := p.cfg.Clock.(LiveTimer)
+	return ok && c.FiresTimers()
+}
+
+// untilTimer is how long the strategy's next timer is away; in a feed run the feed says when it has come.
+func (p *Instance) untilTimer() (time.Duration, bool) {
+	if !p.firesTimers() || p.stopping || p.state.Halted != "" || p.holdsBack() { // who waits for I is woken by its word, not by what is due meanwhile
+		return forever, false
+	}
+	t, ok := p.state.NextTimer()
+	if !ok {
+		return forever, false
+	}
+	now, _ := p.cfg.Clock.Now(0)
+	return max(0, time.Duration(t.DueTS-now)), true
+}
+
 // untilTick is how long the core's deadline is away; in a feed run the feed says when it has come.
 func (p *Instance) untilTick() (time.Duration, bool) {
 	deadline, ok := p.deadline()

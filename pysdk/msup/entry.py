@@ -27,7 +27,11 @@ def load(entry: str) -> type[Strategy[Any, Any]]:
     try:
         module = importlib.import_module(module_name)
     except BaseException as error:  # a module may raise anything, SystemExit too
-        raise EntryError(f"module {module_name!r} does not import: {type(error).__name__}: {error}") from error
+        try:
+            text = str(error)
+        except BaseException as second:  # noqa: BLE001 - the exception's own __str__ may be the strategy's, and wrong
+            text = f"its text cannot be made ({type(second).__name__})"
+        raise EntryError(f"module {module_name!r} does not import: {type(error).__name__}: {text}") from error
     found = module
     for part in class_name.split("."):
         found = getattr(found, part, None)

@@ -14,13 +14,15 @@ debian_needs() {
 	END
 }
 
-# Without these msup builds and runs strategies in processes, but none in containers, and make test fails.
+# Without these msup builds and runs strategies in processes, but none in containers, or make test fails.
 # containerd brings runc, which is named because it is the one that must not be missing.
 debian_wants() {
 	cat <<-'END'
 		containerd|PATH=$PATH:/usr/sbin:/sbin containerd --version|runs containers
 		runc|PATH=$PATH:/usr/sbin:/sbin runc --version|the same
 		mmdebstrap|mmdebstrap --version|makes the image that containers start from
+		strace|strace --version|lets the tests make system calls of the ledger fail
+		stress-ng|stress-ng --version|strains the sandboxes in tests/hostile
 	END
 }
 
@@ -60,7 +62,7 @@ setup_debian() {
 		fail "missing: $needs" "$how"
 	fi
 	say "going on without: $(printf '%s; ' "${reasons[@]}")"
-	say "  strategies run in processes, not in containers. To have both: $how"
+	say "  without containers strategies run in processes; make test needs all of them. To have them: $how"
 }
 
 # install_debian PACKAGE…: as root.

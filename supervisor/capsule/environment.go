@@ -82,6 +82,9 @@ func (m *Manifest) Compare(here Versions, now Environment) (out []Mismatch) {
 	if m.Versions.SDK != "" {
 		add("the SDK", m.Versions.SDK, here.SDK, false)
 	}
+	if m.Versions.Wasm != "" {
+		add("the Wasm engine", m.Versions.Wasm, here.Wasm, false)
+	}
 	add("msup", m.Versions.Recorded, here.MSUP, false)
 	add("the processor", m.Environment.CPU, now.CPU, false)
 	if lacking := without(m.Environment.CPUFeatures, now.CPUFeatures); len(lacking) > 0 {

@@ -2,6 +2,7 @@ package capsule
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/supervisor"
@@ -33,8 +34,11 @@ func (l *Log) LastInput() ipc.InputNo { return l.c.Manifest.LastInput }
 // Flush gives the SHA-256 of the capsule in the place of the chain's head: there is nothing to wait for.
 func (l *Log) Flush() (supervisor.Head, error) { return supervisor.Head{Hash: l.c.SHA256}, nil }
 
-// ReadInputs gives what the capsule holds from an input on, as one batch.
+// ReadInputs gives what the capsule holds from an input on, as one batch. What lies before it is as good as pruned.
 func (l *Log) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error {
+	if from < l.c.Manifest.FirstInput {
+		return fmt.Errorf("input %d is asked for, the capsule begins at input %d: %w", from, l.c.Manifest.FirstInput, supervisor.ErrPruned)
+	}
 	if from > l.LastInput() {
 		return nil
 	}

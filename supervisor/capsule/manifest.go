@@ -101,6 +101,7 @@ type Versions struct {
 	IntentContract uint64 `json:"intent_contract"`
 	SDK            string `json:"sdk,omitempty"`    // fingerprint of what the package was looked at with
 	Python         string `json:"python,omitempty"` // of Python packages
+	Wasm           string `json:"wasm,omitempty"`   // engine, of Wasm packages
 }
 
 // File is one file of the capsule.

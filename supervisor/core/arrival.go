@@ -37,6 +37,10 @@ func (s *State) arrive(in *Arrival, e *Effects) error {
 			s.execution(x, e)
 		}
 	}
+	switch event.Kind() {
+	case ipc.KindExecution, ipc.KindExecutionSnapshot:
+		s.Sink.Source = in.Cursor.Source
+	}
 	cursor := in.Cursor
 	s.setCursor(cursor)
 	e.Ack = &cursor

@@ -152,6 +152,8 @@ const (
 	OpCancelAll   CommandOp = 5
 	OpHedgeToFlat CommandOp = 6
 	OpAbandon     CommandOp = 7
+	// OpReask says that the connection to I ended, or that I refused to take offers: what was offered must be asked about before anything else.
+	OpReask CommandOp = 8
 )
 
 // Command is an operator's command.

@@ -40,6 +40,7 @@ type snapshot struct {
 	Obligation  *gate.Obligation `json:"obligation,omitempty"`
 	Obligations uint64           `json:"obligations,omitempty"`
 	OwnIntents  uint64           `json:"own_intents,omitempty"`
+	Sink        Sink             `json:"sink,omitzero"`
 	WallAhead   ipc.Nanos        `json:"wall_ahead"`
 	Halted      ipc.ReasonCode   `json:"halted"`
 	Released    ipc.InputNo      `json:"released"`
@@ -64,7 +65,7 @@ func (s *State) Marshal() ([]byte, error) {
 		Version: snapshotVersion, Address: s.Address, Lineage: s.Lineage.String(), InputNo: s.InputNo, Step: s.StepNo, CoreTS: s.CoreTS,
 		ProcessedTS: s.ProcessedTS, Epoch: s.Epoch, RunID: s.RunID, PackageHash: s.PackageHash, ConfigHash: s.ConfigHash, Params: s.written, Init: s.Init, NextInit: s.NextInit,
 		Pending: s.Pending, Timers: s.Timers, Queue: s.Queue, Cursors: s.Cursors, Market: s.Market, Held: s.Held, Recovery: s.Recovery, Obligation: s.Obligation, Obligations: s.Obligations,
-		OwnIntents: s.OwnIntents, WallAhead: s.WallAhead, Halted: s.Halted, Released: s.Released,
+		OwnIntents: s.OwnIntents, Sink: s.Sink, WallAhead: s.WallAhead, Halted: s.Halted, Released: s.Released,
 		Timeouts: s.Timeouts, Faults: s.Faults, Kills: s.Kills, Rejects: s.Rejects, Refusals: s.Refusals, Second: s.gate.Second, Cancels: s.gate.Cancels, Run: s.gate.Run,
 		Book: book,
 	})
@@ -98,6 +99,7 @@ func Restore(b []byte, address ipc.Address, lineage ipc.Lineage) (*State, error)
 	s.Pending, s.Timers, s.Queue, s.Cursors, s.Held = c.Pending, c.Timers, c.Queue, c.Cursors, c.Held
 	s.Market = c.Market
 	s.Obligation, s.Obligations, s.OwnIntents, s.WallAhead = c.Obligation, c.Obligations, c.OwnIntents, c.WallAhead
+	s.Sink = c.Sink
 	s.Recovery, s.Halted, s.Released = c.Recovery, c.Halted, c.Released
 	s.Timeouts, s.Faults, s.Kills, s.Rejects, s.Refusals = c.Timeouts, c.Faults, c.Kills, c.Rejects, c.Refusals
 	s.gate.Second, s.gate.Cancels, s.gate.Run, s.gate.RunID = c.Second, c.Cancels, c.Run, c.RunID

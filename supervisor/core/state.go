@@ -84,6 +84,7 @@ type State struct {
 	Obligation  *gate.Obligation // under way
 	Obligations uint64           // number of the last one
 	OwnIntents  uint64           // made by obligations
+	Sink        Sink             // what I is known to have
 	WallAhead   ipc.Nanos        // wall time minus core time, when both were last told
 
 	Halted   ipc.ReasonCode

@@ -172,6 +172,7 @@ func (s *State) status(in *Status, e *Effects) {
 		e.note(guard.Warn, ipc.ReasonTargetUnknown, "I reports on key "+string(in.Key))
 		return
 	}
+	s.heard(t, in.Status)
 	if in.Digest != nil && *in.Digest != t.Digest {
 		e.note(guard.Halt, ipc.ReasonKeyConflict, "I holds another intent under key "+string(in.Key))
 		s.halt(ipc.ReasonKeyConflict, e)
@@ -320,6 +321,9 @@ func (s *State) command(in *Command, e *Effects) error {
 		s.halt(cmp.Or(in.Reason, ipc.ReasonOperatorHalt), e)
 	case OpResume:
 		if s.Halted != "" {
+			if s.Halted == ipc.ReasonSinkForgot {
+				s.forgetSink(e)
+			}
 			s.Halted = ""
 			for _, l := range []*guard.Ladder{&s.Timeouts, &s.Faults, &s.Kills, &s.Rejects, &s.Refusals} {
 				*l = guard.Ladder{} // a rung that was reached must not halt again at the next observation
@@ -329,6 +333,8 @@ func (s *State) command(in *Command, e *Effects) error {
 		e.note(guard.Fine, ipc.ReasonOperatorResume, in.Who)
 	case OpCancelAll, OpHedgeToFlat, OpAbandon:
 		s.ordered(in, e)
+	case OpReask:
+		s.reask()
 	case OpShutdown:
 		return s.enqueue(&ipc.Shutdown{Reason: in.Reason})
 	case OpMode:

@@ -150,6 +150,10 @@ func (b *Book) SetStatus(k ipc.Key, next ipc.Status, now ipc.Nanos) bool {
 		switch body := t.Intent.Body.(type) {
 		case *ipc.OrderIntent, *ipc.PositionIntent:
 			t.Working = true // an open order until its final execution report
+			if t.Passed {
+				t.Passed = false
+				b.SetUnknown(ipc.ReasonPositionUnknown)
+			}
 			return true
 		case *ipc.AmendIntent:
 			b.applyAmend(body)
@@ -188,6 +192,7 @@ func (b *Book) Execute(e *ipc.Execution, now ipc.Nanos) error {
 	if t == nil {
 		return nil
 	}
+	t.Passed = false
 	if e.Remaining != nil {
 		t.Remaining, t.Reported = *e.Remaining, true
 	}
@@ -258,9 +263,11 @@ func (b *Book) Snapshot(s *ipc.ExecutionSnapshot, now ipc.Nanos) error {
 		left, listed := remaining[t.Key]
 		switch {
 		case listed:
-			t.Remaining, t.Reported = left, true
+			t.Remaining, t.Reported, t.Passed = left, true, false
 		case t.Working:
 			b.end(t.Key, now)
+		default:
+			t.Passed = true
 		}
 	}
 	b.unknown = ""

@@ -9,6 +9,7 @@
 //     never the opposite (GT-1, GT-3).
 //   - [Mode] is a join: adding a [Held] restriction, in any order, never permits what was forbidden before.
 //   - Reduce-only is judged on the worst case: the position plus everything that may still fill (see [Book.Reducible]).
+//   - An intent of M's own ([Obligation]) only ever cancels or reduces; no restriction of the strategy's stops it, a freeze does.
 //   - Judge is deterministic. The package has no clock, no I/O and no goroutine; time arrives as core_ts.
 //
 // What you may not assume: that an accepted intent is sent. Between the verdict and the first offer the intent waits for durability, and

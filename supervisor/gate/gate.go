@@ -227,6 +227,8 @@ func (g *Gate) key(r *Request, v *Verdict) {
 	case known:
 		v.refuse(ipc.ReasonKeyConflict, "name %q was used before with another content", m.Name)
 		v.Conflict = true
+	case len(g.Book.named) >= MaxNames:
+		v.refuse(ipc.ReasonNameCeiling, "name %q would be number %d; %d are remembered", m.Name, len(g.Book.named)+1, MaxNames)
 	}
 }
 

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 
@@ -514,4 +515,41 @@ func ExampleMode() {
 	// Output:
 	// true OPERATOR_MODE 0.5 BREAKER_REJECTS
 	// false
+}
+
+// The names that a book remembers go with every checkpoint: there is room for so many, and what comes above them is refused, not forgotten.
+//
+// Proves: GT-2, GT-5, ST-1
+func TestNamesHaveACeiling(t *testing.T) {
+	g := newGate(t)
+	for n := range MaxNames - 1 {
+		g.Book.remember(ipc.Key(fmt.Sprintf("%032x", n)), Named{Digest: ipc.Digest{255, 254, 253, byte(n)}, SeenTS: 1_700_000_000_000_000_000})
+	}
+	ask := func(step ipc.Step, name string) Verdict {
+		return judge(t, g, intent(step, 0, name, limitOrder(t, ipc.SideBuy, "1", "100")), step, 0, unrestricted())
+	}
+	if v := ask(1, "last"); !v.Permitted() {
+		t.Errorf("name %d: %s %s", MaxNames, v.Outcome, v.Reason)
+	}
+	if v := ask(2, "one more"); v.Reason != ipc.ReasonNameCeiling {
+		t.Errorf("name %d: %s %s", MaxNames+1, v.Outcome, v.Reason)
+	}
+	if v := ask(3, "last"); v.Reason != ipc.ReasonKeyDuplicate {
+		t.Errorf("a name that is remembered: %s %s", v.Outcome, v.Reason)
+	}
+	if v := ask(4, ""); !v.Permitted() {
+		t.Errorf("an intent without a name: %s %s", v.Outcome, v.Reason)
+	}
+	r, err := g.Book.Record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d names are %d bytes of a checkpoint", MaxNames, len(body))
+	if len(body) > 12<<20 {
+		t.Errorf("%d bytes leave no room for the rest of the core's 16 MiB", len(body))
+	}
 }

@@ -8,6 +8,10 @@ import (
 	"github.com/msup/msup/ipc"
 )
 
+// MaxNames bounds the named keys that a book remembers, about 160 bytes each in a record: every checkpoint holds all of them, and one of more
+// than 16 MiB could not be written at all, so that the log would be replayed from ever further back.
+const MaxNames = 40_000
+
 // BookRecord is a Book in a form that can be written down; equal books give equal records.
 type BookRecord struct {
 	Positions []ipc.PositionRow `json:"positions"`

@@ -19,6 +19,7 @@ type Tracked struct {
 	Asked      bool // J/E have been asked for their approval in this epoch
 	Working    bool // committed at I, final execution report not seen yet
 	EarlyFinal bool // the final execution report came before I's final status
+	Passed     bool `json:",omitempty"` // a snapshot did not list it before I gave its word: when it is committed, only another one says whether it is over
 	Side       ipc.Side
 	Remaining  ipc.Decimal // open quantity on Side
 	Reported   bool        // Remaining is I's word, not M's assumption

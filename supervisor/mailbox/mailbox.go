@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"sync"
+
+	"github.com/msup/msup/ipc"
 )
 
 // Class orders urgent items; lower ones are taken first.
@@ -20,39 +22,59 @@ const (
 // ErrClosed says that the instance is gone.
 var ErrClosed = errors.New("mailbox is closed")
 
-// Counts account for market events: Put = Taken + Waiting + Refused.
+// Market is one event as all its subscribers get it: encoded once.
+type Market struct {
+	Recv    ipc.Nanos
+	Trace   ipc.TraceID
+	Event   []byte
+	Decoded ipc.MarketEvent // what Event holds; shared, so nobody changes it. nil: it is never conflated
+}
+
+// Counts account for market events: Put = Taken + Conflated + Dropped + Waiting, always (BP-1).
 type Counts struct {
-	Put, Taken, Refused uint64
-	Waiting             int
-	Highest             int // most that ever waited
+	Put       uint64
+	Taken     uint64 // deliveries that the taker got
+	Conflated uint64 // events that a delivery holds beside its newest
+	Dropped   uint64 // never delivered in any form
+	Waiting   int    // events, those counted that are merged
+	Depth     int    // deliveries that they make: what the ceiling counts
+	Highest   int    // highest depth so far
+	Bytes     int    // that the waiting ones hold, about
+	Congested bool   // the ceiling was met, and the queue is not half empty since (BP-4)
 }
 
-// Mailbox is what waits for one instance. U is the type of urgent items, M of deliveries.
-type Mailbox[U, M any] struct {
-	mu      sync.Mutex
-	urgent  [classes]queue[U]
-	market  queue[M]
-	ceiling int
-	closed  bool
-	idle    bool // the taker said that it has nothing to do
-	counts  Counts
+// Mailbox is what waits for one instance. U is the type of urgent items.
+type Mailbox[U any] struct {
+	mu     sync.Mutex
+	urgent [classes]queue[U]
+	market market
+	closed bool
+	idle   bool // the taker said that it has nothing to do
+	counts Counts
 
-	wake  chan struct{} // capacity 1: something was put
-	space *sync.Cond    // market went below the ceiling, or closed
-	rest  *sync.Cond    // the taker became idle, or closed
-	poke  func()        // called without the lock when something urgent was put
+	wake      chan struct{} // capacity 1: something was put
+	space     *sync.Cond    // market went below the ceiling, or closed
+	rest      *sync.Cond    // the taker became idle, or closed
+	poke      func()        // called without the lock when something urgent was put
+	onCeiling func(over bool) U
+	told      bool   // what onCeiling was last called with
+	writer    writer // the taker's
 }
 
-// New returns an empty mailbox for at most ceiling market events.
-func New[U, M any](ceiling int) *Mailbox[U, M] {
-	m := &Mailbox[U, M]{ceiling: max(1, ceiling), wake: make(chan struct{}, 1)}
+// New returns an empty mailbox for at most ceiling deliveries of market events.
+func New[U any](ceiling int) *Mailbox[U] {
+	m := &Mailbox[U]{market: newMarket(max(1, ceiling)), wake: make(chan struct{}, 1)}
 	m.space, m.rest = sync.NewCond(&m.mu), sync.NewCond(&m.mu)
 	return m
 }
 
+// OnCeiling says what is put among the safety items when the queue meets its ceiling, and when it is half empty again (BP-4). The two
+// always alternate. Call it before anything is put.
+func (m *Mailbox[U]) OnCeiling(item func(over bool) U) { m.onCeiling = item }
+
 // SetPoke says what interrupts the taker while it waits for the runner. Nil when it does not wait. It is called at once when something
 // urgent waits already: an item that came just before must not wait for the runner.
-func (m *Mailbox[U, M]) SetPoke(poke func()) {
+func (m *Mailbox[U]) SetPoke(poke func()) {
 	m.mu.Lock()
 	m.poke = poke
 	waits := m.urgentWaits()
@@ -62,7 +84,7 @@ func (m *Mailbox[U, M]) SetPoke(poke func()) {
 	}
 }
 
-func (m *Mailbox[U, M]) urgentWaits() bool {
+func (m *Mailbox[U]) urgentWaits() bool {
 	for c := range m.urgent {
 		if m.urgent[c].len() > 0 {
 			return true
@@ -72,7 +94,7 @@ func (m *Mailbox[U, M]) urgentWaits() bool {
 }
 
 // PutUrgent adds an urgent item. It never blocks and never drops. It reports false when the mailbox is closed.
-func (m *Mailbox[U, M]) PutUrgent(c Class, item U) bool {
+func (m *Mailbox[U]) PutUrgent(c Class, item U) bool {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -89,31 +111,59 @@ func (m *Mailbox[U, M]) PutUrgent(c Class, item U) bool {
 	return true
 }
 
-// PutMarket adds a delivery; at the ceiling it reports false and counts.
-func (m *Mailbox[U, M]) PutMarket(item M) bool {
+// PutMarket adds an event of a live or paced feed, conflating it with what waits. At the ceiling the oldest give way (BP-1); it reports
+// false when the event itself was dropped.
+func (m *Mailbox[U]) PutMarket(item Market) bool {
 	m.mu.Lock()
 	m.counts.Put++
-	if m.closed || m.market.len() >= m.ceiling {
-		m.counts.Refused++
+	if m.closed {
+		m.counts.Dropped++
 		m.mu.Unlock()
 		return false
 	}
-	m.push(item)
+	taken := m.market.put(item, &m.counts)
+	m.counts.Highest = max(m.counts.Highest, m.market.depth())
+	if taken {
+		m.idle = false
+	}
+	poke := m.ceiling()
 	m.mu.Unlock()
 	m.signal()
-	return true
+	if poke != nil {
+		poke()
+	}
+	return taken
 }
 
-// PutMarketWait adds a delivery and waits while the mailbox is at its ceiling.
-func (m *Mailbox[U, M]) PutMarketWait(ctx context.Context, item M) error {
+// ceiling tells of the ceiling's being met, or of its release. The item is put under the lock: in the order in which it happened. It returns
+// what must be called without the lock.
+func (m *Mailbox[U]) ceiling() (poke func()) {
+	if m.market.congested == m.told || m.onCeiling == nil || m.closed {
+		return nil
+	}
+	m.told = m.market.congested
+	m.urgent[Safety].push(m.onCeiling(m.told))
+	m.idle = false
+	m.signal()
+	return m.poke
+}
+
+// relieved is ceiling for the taker. It is asked before every delivery, so that a ceiling that was met by one event too large is released too.
+func (m *Mailbox[U]) relieved() (poke func()) {
+	m.market.relieve()
+	return m.ceiling()
+}
+
+// PutMarketWait adds an event of a feed in lock step as it is, and waits while the mailbox is at its ceiling. It never conflates.
+func (m *Mailbox[U]) PutMarketWait(ctx context.Context, item Market) error {
 	m.mu.Lock()
-	if m.market.len() >= m.ceiling {
+	if m.market.full(weight(item)) {
 		stop := context.AfterFunc(ctx, func() {
 			m.mu.Lock()
 			m.space.Broadcast()
 			m.mu.Unlock()
 		})
-		for m.market.len() >= m.ceiling && !m.closed && ctx.Err() == nil {
+		for m.market.full(weight(item)) && !m.closed && ctx.Err() == nil {
 			m.space.Wait()
 		}
 		stop()
@@ -126,19 +176,15 @@ func (m *Mailbox[U, M]) PutMarketWait(ctx context.Context, item M) error {
 		return ErrClosed
 	}
 	m.counts.Put++
-	m.push(item)
+	m.market.keep(item)
+	m.counts.Highest = max(m.counts.Highest, m.market.depth())
+	m.idle = false
 	m.mu.Unlock()
 	m.signal()
 	return nil
 }
 
-func (m *Mailbox[U, M]) push(item M) {
-	m.market.push(item)
-	m.counts.Highest = max(m.counts.Highest, m.market.len())
-	m.idle = false
-}
-
-func (m *Mailbox[U, M]) signal() {
+func (m *Mailbox[U]) signal() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -146,10 +192,10 @@ func (m *Mailbox[U, M]) signal() {
 }
 
 // Wake is readable when something may have been put since the last read.
-func (m *Mailbox[U, M]) Wake() <-chan struct{} { return m.wake }
+func (m *Mailbox[U]) Wake() <-chan struct{} { return m.wake }
 
 // TakeUrgent takes the first urgent item, if there is one.
-func (m *Mailbox[U, M]) TakeUrgent() (item U, ok bool) {
+func (m *Mailbox[U]) TakeUrgent() (item U, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for c := range m.urgent {
@@ -160,52 +206,82 @@ func (m *Mailbox[U, M]) TakeUrgent() (item U, ok bool) {
 	return item, false
 }
 
-// PeekMarket shows the delivery that TakeMarket would take.
-func (m *Mailbox[U, M]) PeekMarket() (item M, ok bool) {
+// PeekMarket shows the receive time of the delivery that TakeMarket would take.
+func (m *Mailbox[U]) PeekMarket() (recv ipc.Nanos, ok bool) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.market.len() == 0 {
-		return item, false
+	recv, ok = m.market.peek()
+	poke := m.relieved()
+	m.mu.Unlock()
+	if poke != nil {
+		poke()
 	}
-	return m.market.first(), true
+	return recv, ok
 }
 
-// TakeMarket takes the first delivery, if there is one.
-func (m *Mailbox[U, M]) TakeMarket() (item M, ok bool) {
+// TakeMarket takes the first delivery, if there is one. Its bytes are good until the next call.
+func (m *Mailbox[U]) TakeMarket() (item Market, ok bool, err error) {
+	m.mu.Lock()
+	s, ok := m.market.take(&m.counts)
+	m.space.Broadcast()
+	poke := m.relieved()
+	m.mu.Unlock()
+	if poke != nil {
+		poke()
+	}
+	if !ok {
+		return item, false, nil
+	}
+	// A large book is written without the lock: nobody who puts waits for it.
+	item, err = m.writer.write(&s)
+	if s.trades != nil || s.book != nil {
+		m.mu.Lock()
+		m.market.spare.give(&s)
+		m.mu.Unlock()
+	}
+	return item, true, err
+}
+
+// DropMarket drops everything that waits: the instance is halted. What comes next is flagged.
+func (m *Mailbox[U]) DropMarket() {
+	m.mu.Lock()
+	m.market.dropAll(&m.counts)
+	m.space.Broadcast()
+	poke := m.relieved()
+	m.mu.Unlock()
+	if poke != nil {
+		poke()
+	}
+}
+
+// Interrupted says that deliveries were lost that are not known one by one, as over a restart: the next event of everything is flagged gap,
+// and books wait for a snapshot (DQ-1).
+func (m *Mailbox[U]) Interrupted() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.market.len() == 0 {
-		return item, false
-	}
-	item = m.market.pop()
-	m.counts.Taken++
-	if m.market.len() == m.ceiling-1 {
-		m.space.Broadcast()
-	}
-	return item, true
+	m.market.interrupted()
 }
 
 // Depth is the number of deliveries that wait (OB-2).
-func (m *Mailbox[U, M]) Depth() int {
+func (m *Mailbox[U]) Depth() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.market.len()
+	return m.market.depth()
 }
 
-// Counts returns the accounts.
-func (m *Mailbox[U, M]) Counts() Counts {
+// Counts returns the accounts. It may be called at any time.
+func (m *Mailbox[U]) Counts() Counts {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.counts
-	c.Waiting = m.market.len()
+	c.Waiting, c.Depth, c.Bytes, c.Congested = m.market.events, m.market.depth(), m.market.bytes, m.market.congested
 	return c
 }
 
 // Idle is called by the taker when it has nothing left to do for what it has taken. It reports false when something has been put since.
-func (m *Mailbox[U, M]) Idle() bool {
+func (m *Mailbox[U]) Idle() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.market.len() > 0 || m.urgentWaits() {
+	if m.market.depth() > 0 || m.urgentWaits() {
 		return false
 	}
 	if !m.idle {
@@ -216,7 +292,7 @@ func (m *Mailbox[U, M]) Idle() bool {
 }
 
 // WaitIdle waits until the taker is idle and nothing waits: the lock step of file feeds.
-func (m *Mailbox[U, M]) WaitIdle(ctx context.Context) error {
+func (m *Mailbox[U]) WaitIdle(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.idle || m.closed {
@@ -234,10 +310,11 @@ func (m *Mailbox[U, M]) WaitIdle(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close wakes everybody; later puts are refused.
-func (m *Mailbox[U, M]) Close() {
+// Close wakes everybody and drops what waits; later puts are refused.
+func (m *Mailbox[U]) Close() {
 	m.mu.Lock()
 	m.closed = true
+	m.market.dropAll(&m.counts)
 	m.space.Broadcast()
 	m.rest.Broadcast()
 	m.mu.Unlock()

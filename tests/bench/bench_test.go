@@ -11,25 +11,61 @@ import (
 	"testing"
 
 	"github.com/msup/msup/sandbox/process"
+	"github.com/msup/msup/sandbox/wasm"
 )
 
 func TestMain(m *testing.M) {
-	process.Init() // this binary is also the sandbox's second stage
+	process.Init(wasm.Programs()...) // this binary is also the sandbox's second stage
+	initVictim()                     // and the supervisor that is killed
 	os.Exit(m.Run())
 }
 
 // wanted are the figures that a run must have, one for each line of the performance budget and of what is printed beside it.
 var wanted = []string{
-	"echo p50, one cpu", "python event→intent p50 ÷ echo, one cpu", "python event→intent p99 ÷ echo p99, one cpu",
-	"python publish→offer p50 ÷ echo, one cpu", "durable event→intent released p50 ÷ (echo + fdatasync)",
+	"echo p50, one cpu", "durable event→intent released p50 ÷ (echo + fdatasync)",
 	"durable orders ÷ SQLite's group commit, 1 writers", "durable orders ÷ SQLite's group commit, 8 writers",
 	"durable orders ÷ SQLite's group commit, 64 writers", "durable orders ÷ SQLite's group commit, 512 writers",
-	"research throughput, batches of 256, no orders, one cpu", "research throughput, batches of 256, an order every 100 events, one cpu",
+	"persist p99 of 8 writers: emptied ÷ only grows", "ledger: insert of one order p50 at 100000 rows", "ledger: lookup of any intent p50 at 100000 rows",
+	"wasm call, an event that is answered with an order, alone: runner ÷ bare", "wasm call, an event in a batch of 256: runner ÷ bare",
 	"write amplification: bytes to disk ÷ bytes of inputs", "bytes to disk per day at 100000 delivered events/s",
-	"cold start of a python process to the answer of on_init", "cold start, spawn: the sandbox stands", "cold start, connect: the interpreter runs",
-	"cold start, import: strategy loaded, hello", "cold start, init: on_init answered", "kill -9 of a python runner → next intent",
-	"memory of an idle python instance, 2 instances: runner", "memory of an idle python instance, 4 instances: share of the supervisor",
 	"lock step of two instances on the synthetic market",
+}
+
+// wantedOfKind are the figures that there must be for every kind of runner; %s is its name.
+var wantedOfKind = []string{
+	"%s event→intent p50 ÷ echo, one cpu", "%s event→intent p99 ÷ echo p99, one cpu", "%s publish→offer p50 ÷ echo, one cpu",
+	"%s research throughput, batches of 256, no orders, one cpu", "%s research throughput, batches of 256, an order every 100 events, one cpu",
+	"cold start of %s to the answer of on_init", "cold start of %s, spawn: the walls stand", "cold start of %s, connect: the program runs",
+	"cold start of %s, hello: strategy loaded", "cold start of %s, init: on_init answered", "kill -9 of a %s runner → next intent",
+	"kill -9 of the supervisor, 2 %s instances → first intent", "kill -9 of the supervisor, 2 %s instances → intents of all",
+	"memory of an idle %s instance, 2 instances: runner", "memory of an idle %s instance, 3 instances: share of the supervisor",
+}
+
+// wantedOfLanguage are those of kinds that differ by more than how long their runner takes to start.
+var wantedOfLanguage = []string{
+	"checkpoint of 1 MB, %s: the pump waits for the state", "checkpoint of 1 MB, %s: written and verified beside the pump",
+	"restore from a checkpoint of 1 MB, %s", "restore of %s by the replay of 300 steps",
+}
+
+// wantedOfContainer are those of kinds in containers.
+var wantedOfContainer = []string{
+	"kill -9 of a %s runner → next intent, nothing prepared", "memory of an idle %s instance, 3 instances: shim",
+	"memory of an idle %s instance, 2 instances: runner, shim, and both again for the next start",
+}
+
+// everyWanted are all of them.
+func everyWanted() []string {
+	all := slices.Clone(wanted)
+	for _, row := range kindTable {
+		lists := [][]string{wantedOfKind, wantedOfLanguage}
+		if strings.HasPrefix(row.word, "container") {
+			lists[1] = wantedOfContainer
+		}
+		for _, name := range slices.Concat(lists...) {
+			all = append(all, strings.ReplaceAll(name, "%s", row.name))
+		}
+	}
+	return all
 }
 
 // Every section runs for real, in small; the figures of so few rounds mean nothing and are not looked at.
@@ -68,7 +104,7 @@ func TestQuickRunHasEveryFigure(t *testing.T) {
 			t.Errorf("%s is not in the table", name)
 		}
 	}
-	for _, name := range wanted {
+	for _, name := range everyWanted() {
 		if !slices.Contains(names, name) {
 			t.Errorf("%q was not measured", name)
 		}
@@ -83,6 +119,13 @@ func TestUnknownSectionIsRefused(t *testing.T) {
 	err := command(t.Context(), []string{"-only", "latency,speed"}, &bytes.Buffer{}, &bytes.Buffer{})
 	if err == nil || !strings.Contains(err.Error(), `"speed"`) || !strings.Contains(err.Error(), "latency") {
 		t.Errorf("%v does not name the section and those that there are", err)
+	}
+}
+
+func TestUnknownKindOfRunnerIsRefused(t *testing.T) {
+	err := command(t.Context(), []string{"-runners", "wasm,jail"}, &bytes.Buffer{}, &bytes.Buffer{})
+	if err == nil || !strings.Contains(err.Error(), `"jail"`) || !strings.Contains(err.Error(), "container-image") {
+		t.Errorf("%v does not name the kind and those that there are", err)
 	}
 }
 

@@ -19,14 +19,15 @@ import (
 type meter struct {
 	instance *supervisor.Instance
 
-	now     ipc.Nanos
-	taken   time.Time // the pump took a market event
-	judged  time.Time // the gate gave its verdict on the last intent
-	offered time.Time // the last intent left M
-	offers  atomic.Uint64
-	answers atomic.Uint64
-	seq     uint64
-	asked   *ipc.Intent // the last one
+	now      ipc.Nanos
+	taken    time.Time // the pump took a market event
+	judged   time.Time // the gate gave its verdict on the last intent
+	offered  time.Time // the last intent left M
+	offers   atomic.Uint64
+	verdicts atomic.Uint64
+	answers  atomic.Uint64
+	seq      uint64
+	asked    *ipc.Intent // the last one
 
 	mu   sync.Mutex
 	fail error
@@ -75,6 +76,7 @@ func (m *meter) Arrived(ipc.Address, ipc.Event) {}
 
 func (m *meter) Judged(_ ipc.Address, row *core.IntentRow) {
 	m.judged, m.asked = time.Now(), row.Asked
+	m.verdicts.Add(1)
 	if row.Verdict.Outcome != gate.Accepted {
 		m.failed("the gate did not accept an order: %s %s", row.Verdict.Reason, row.Verdict.Detail)
 	}
@@ -118,6 +120,9 @@ func (m *meter) Tombstone(_ context.Context, t ipc.Tombstone) (ipc.StatusReport,
 	return ipc.StatusReport{Address: t.Address, Key: t.Key, Status: ipc.StatusExpired}, nil
 }
 
+// Resume has nothing to add: a snapshot follows.
+func (m *meter) Resume(ipc.Address, ipc.Cursor) error { return nil }
+
 func (m *meter) RequestSnapshot(ipc.Address) error { return nil }
 
 func (m *meter) Ack(ipc.Address, ipc.Cursor) error { return nil }
@@ -144,8 +149,8 @@ func (r *rig) prepare(w wiring) (*live, error) {
 	return &live{Instance: p, meter: m}, nil
 }
 
-// start runs an instance and waits until on_init is answered.
-func (r *rig) start(ctx context.Context, w wiring) (*live, error) {
+// launch runs an instance; it may have something to restore first.
+func (r *rig) launch(ctx context.Context, w wiring) (*live, error) {
 	l, err := r.prepare(w)
 	if err != nil {
 		return nil, err
@@ -155,6 +160,15 @@ func (r *rig) start(ctx context.Context, w wiring) (*live, error) {
 			l.meter.failed("the instance ended: %w", err)
 		}
 	}()
+	return l, nil
+}
+
+// start runs a new instance and waits until on_init is answered.
+func (r *rig) start(ctx context.Context, w wiring) (*live, error) {
+	l, err := r.launch(ctx, w)
+	if err != nil {
+		return nil, err
+	}
 	if err := l.begun(ctx); err != nil {
 		return nil, errors.Join(err, l.stop())
 	}

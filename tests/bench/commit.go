@@ -8,8 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	sqlite3 "github.com/mattn/go-sqlite3"
@@ -29,7 +29,7 @@ const (
 // and one sync for every n orders.
 func groupCommit(ctx context.Context, r *rig, p plan, f *figures) error {
 	for _, n := range p.writers {
-		ledger, err := r.newCommitter(n)
+		ledger, err := r.newCommitter(fmt.Sprintf("commit%d", n), n, statedb.Options{})
 		if err != nil {
 			return err
 		}
@@ -68,9 +68,8 @@ type committer struct {
 	steps []ipc.Step
 }
 
-func (r *rig) newCommitter(n int) (*committer, error) {
-	name := fmt.Sprintf("commit%d", n)
-	db, err := r.openState(name)
+func (r *rig) newCommitter(name string, n int, o statedb.Options) (*committer, error) {
+	db, err := r.openStateWith(name, o)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +97,13 @@ func (c *committer) rowBytes() int {
 
 // run lets every instance persist one order after the other and returns orders per second.
 func (c *committer) run(ctx context.Context, turn time.Duration) (float64, error) {
-	var total atomic.Int64
+	took, err := c.persist(ctx, turn)
+	return float64(len(took)) / turn.Seconds(), err
+}
+
+// persist is run, and returns what every order took.
+func (c *committer) persist(ctx context.Context, turn time.Duration) (sample, error) {
+	took := make([]sample, len(c.each))
 	var wg sync.WaitGroup
 	errs := make([]error, len(c.each))
 	begin := time.Now()
@@ -107,17 +112,18 @@ func (c *committer) run(ctx context.Context, turn time.Duration) (float64, error
 			done := make(chan error, 1)
 			for time.Since(begin) < turn && ctx.Err() == nil {
 				c.steps[i]++
+				asked := time.Now()
 				in.Persist(order(in, c.steps[i], done))
 				if err := <-done; err != nil {
 					errs[i] = fmt.Errorf("persisting order %d: %w", c.steps[i], err)
 					return
 				}
-				total.Add(1)
+				took[i] = append(took[i], int64(time.Since(asked)))
 			}
 		})
 	}
 	wg.Wait()
-	return float64(total.Load()) / time.Since(begin).Seconds(), errors.Join(append(errs, ctx.Err())...)
+	return slices.Concat(took...), errors.Join(append(errs, ctx.Err())...)
 }
 
 // order is the batch of one step with one limit order.

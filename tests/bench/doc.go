@@ -11,6 +11,9 @@
 // What you may not assume: that it fails when something is slow. It asserts no time (a test that does is wrong every other day); it
 // fails only when something does not work. Figures of a busy machine are noise: read the line about the load that it prints.
 //
+// What it needs: what make setup provides, Rust with the Wasm target among it: the Rust twin of the strategy (strategy_rs) is compiled at
+// the start. Where containers cannot be had, or their image cannot be made, the run says so and leaves those figures out.
+//
 // How to test against it: go test ./tests/bench runs all of it in small (-quick) and checks that every figure is there and that the JSON
-// is well-formed. -only NAME runs one section, -cpuprofile FILE profiles the supervisor's side.
+// is well-formed. -only NAME runs one section, -runners NAME one kind of runner, -cpuprofile FILE profiles the supervisor's side.
 package main

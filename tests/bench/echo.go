@@ -29,7 +29,8 @@ func buildEcho(ctx context.Context, dir string) (string, error) {
 	if err := os.WriteFile(source, echoSource, 0o644); err != nil {
 		return "", fmt.Errorf("writing the echo's source: %w", err)
 	}
-	if out, err := exec.CommandContext(ctx, "cc", "-O2", "-Wall", "-o", program, source).CombinedOutput(); err != nil {
+	// Static: it runs on root file systems without this host's libraries, too.
+	if out, err := exec.CommandContext(ctx, "cc", "-O2", "-Wall", "-static", "-o", program, source).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("compiling the echo (a C compiler is needed; make setup installs one): %w\n%s", err, out)
 	}
 	return program, nil
@@ -80,12 +81,11 @@ func acceptWithin(l *net.UnixListener, limit time.Duration) (*net.UnixConn, erro
 }
 
 // startWalledEcho starts the same program behind the walls of a runner: what they cost is not the SDK's.
-func (r *rig) startWalledEcho(ctx context.Context, question, answer int) (*echo, error) {
-	a := r.address()
-	spec := r.spec(a)
+func (r *rig) startWalledEcho(ctx context.Context, k *kind, question, answer int) (*echo, error) {
+	spec := base(r.address(), k.pack)
 	spec.Argv = []string{"/echo/echo", sandbox.SocketPath, fmt.Sprint(question), fmt.Sprint(answer)}
-	spec.Binds = append(spec.Binds, sandbox.Bind{Source: filepath.Dir(r.echo), Target: "/echo"})
-	runner, err := r.box.Start(ctx, spec)
+	spec.Binds = []sandbox.Bind{{Source: filepath.Dir(r.echo), Target: "/echo"}}
+	runner, err := k.walls.Start(ctx, spec)
 	if err != nil {
 		return nil, err
 	}

@@ -18,8 +18,10 @@ import (
 // verdict; outside, from Publish to the offer to I with a ledger that keeps nobody waiting.
 func latency(ctx context.Context, r *rig, p plan, f *figures) error {
 	for _, place := range placements(r.cpus) {
-		if err := latencyAt(ctx, r, p, f, place); err != nil {
-			return fmt.Errorf("on %s: %w", place.name, err)
+		for i, k := range r.kinds {
+			if err := latencyAt(ctx, r, p, f, k, place, i == 0); err != nil {
+				return fmt.Errorf("%s on %s: %w", k.name, place.name, err)
+			}
 		}
 	}
 	return nil
@@ -28,8 +30,9 @@ func latency(ctx context.Context, r *rig, p plan, f *figures) error {
 // round is one turn of every measurement.
 type round struct{ raw, polled, walled, inside, outside sample }
 
-func latencyAt(ctx context.Context, r *rig, p plan, f *figures, place placement) (err error) {
-	pair, err := r.pair(ctx, wiring{every: 1, ledger: &memory{}}, place)
+// latencyAt measures one kind of runner in one place, with an echo of its own beside it; first tells whether the echo is printed, too.
+func latencyAt(ctx context.Context, r *rig, p plan, f *figures, k *kind, place placement, first bool) (err error) {
+	pair, err := r.pair(ctx, wiring{kind: k, every: 1, ledger: &memory{}}, place)
 	if err != nil {
 		return err
 	}
@@ -60,20 +63,22 @@ func latencyAt(ctx context.Context, r *rig, p plan, f *figures, place placement)
 	}
 	at := ", " + place.name
 	raw50, raw99 := over(func(x round) float64 { return x.raw.p50() }), over(func(x round) float64 { return x.raw.p99() })
-	f.add("echo p50"+at, raw50, "µs", 0, "")
-	f.add("echo p99"+at, raw99, "µs", 0, "")
-	f.add("echo through Go's poller p50"+at, over(func(x round) float64 { return x.polled.p50() }), "µs", raw50, "")
-	f.add("echo behind the runner's walls p50"+at, over(func(x round) float64 { return x.walled.p50() }), "µs", raw50, "")
-	f.add("python event→intent p50"+at, over(func(x round) float64 { return x.inside.p50() }), "µs", raw50, "")
-	f.add("python event→intent p99"+at, over(func(x round) float64 { return x.inside.p99() }), "µs", raw99, "")
-	f.add("python event→intent p50 ÷ echo"+at, over(func(x round) float64 { return x.inside.p50() / x.raw.p50() }), "×", raw50, "<= 1.6")
-	f.add("python event→intent p99 ÷ echo p99"+at, over(func(x round) float64 { return x.inside.p99() / x.raw.p99() }), "×", raw99, "<= 1.5")
-	f.add("python event→intent p50 ÷ echo through Go's poller"+at, over(func(x round) float64 { return x.inside.p50() / x.polled.p50() }), "×",
+	if first {
+		f.add("echo p50"+at, raw50, "µs", 0, "")
+		f.add("echo p99"+at, raw99, "µs", 0, "")
+		f.add("echo through Go's poller p50"+at, over(func(x round) float64 { return x.polled.p50() }), "µs", raw50, "")
+	}
+	f.add("echo behind the walls of "+k.name+" p50"+at, over(func(x round) float64 { return x.walled.p50() }), "µs", raw50, "")
+	f.add(k.name+" event→intent p50"+at, over(func(x round) float64 { return x.inside.p50() }), "µs", raw50, "")
+	f.add(k.name+" event→intent p99"+at, over(func(x round) float64 { return x.inside.p99() }), "µs", raw99, "")
+	f.add(k.name+" event→intent p50 ÷ echo"+at, over(func(x round) float64 { return x.inside.p50() / x.raw.p50() }), "×", raw50, k.p50)
+	f.add(k.name+" event→intent p99 ÷ echo p99"+at, over(func(x round) float64 { return x.inside.p99() / x.raw.p99() }), "×", raw99, k.p99)
+	f.add(k.name+" event→intent p50 ÷ echo through Go's poller"+at, over(func(x round) float64 { return x.inside.p50() / x.polled.p50() }), "×",
 		over(func(x round) float64 { return x.polled.p50() }), "")
-	f.add("python event→intent p50 ÷ echo behind the runner's walls"+at, over(func(x round) float64 { return x.inside.p50() / x.walled.p50() }), "×",
+	f.add(k.name+" event→intent p50 ÷ echo behind the same walls"+at, over(func(x round) float64 { return x.inside.p50() / x.walled.p50() }), "×",
 		over(func(x round) float64 { return x.walled.p50() }), "")
-	f.add("python publish→offer p50 ÷ echo"+at, over(func(x round) float64 { return x.outside.p50() / x.raw.p50() }), "×", raw50, "")
-	f.add("python publish→offer p99 ÷ echo p99"+at, over(func(x round) float64 { return x.outside.p99() / x.raw.p99() }), "×", raw99, "")
+	f.add(k.name+" publish→offer p50 ÷ echo"+at, over(func(x round) float64 { return x.outside.p50() / x.raw.p50() }), "×", raw50, "")
+	f.add(k.name+" publish→offer p99 ÷ echo p99"+at, over(func(x round) float64 { return x.outside.p99() / x.raw.p99() }), "×", raw99, "")
 	return nil
 }
 
@@ -122,7 +127,7 @@ func (r *rig) pair(ctx context.Context, w wiring, place placement) (_ *pair, err
 	if x.echo, err = r.startEcho(ctx, question, answer); err != nil {
 		return nil, err
 	}
-	if x.walled, err = r.startWalledEcho(ctx, question, answer); err != nil {
+	if x.walled, err = r.startWalledEcho(ctx, w.kind, question, answer); err != nil {
 		return nil, err
 	}
 	if err := errors.Join(pin(pid, place.runner), pin(x.echo.pid, place.runner), pin(x.walled.pid, place.runner)); err != nil {
@@ -173,6 +178,10 @@ func durableLatency(ctx context.Context, r *rig, p plan, f *figures) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
+	k, err := r.plain()
+	if err != nil {
+		return err
+	}
 	address := r.address()
 	store, err := db.OpenInstance(address)
 	if err != nil {
@@ -180,7 +189,7 @@ func durableLatency(ctx context.Context, r *rig, p plan, f *figures) (err error)
 	}
 	ledger := &durable{Instance: store}
 	place := placements(r.cpus)[len(placements(r.cpus))-1]
-	x, err := r.pair(ctx, wiring{address: address, every: 1, ledger: ledger}, place)
+	x, err := r.pair(ctx, wiring{kind: k, address: address, every: 1, ledger: ledger}, place)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/statedb"
@@ -100,6 +103,8 @@ func (m *memory) Checkpoints() ([]supervisor.Checkpoint, []error) {
 type durable struct {
 	*statedb.Instance
 	logical volume
+	forgets bool // saves no checkpoint, so that everything is replayed
+	saves   []time.Duration
 }
 
 // volume is what goes into a ledger, in bytes of payload; orders are the persists that an offer waits for.
@@ -147,18 +152,45 @@ func (d *durable) Reset() (ipc.InputNo, error) {
 	return last, err
 }
 
-func (d *durable) SaveCheckpoint(c supervisor.Checkpoint) error {
-	return d.Instance.SaveCheckpoint(statedb.Checkpoint{State: c.State, StateSchemaVersion: c.StateVersion, Cursors: c.Cursors,
-		InputNo: c.InputNo, Step: c.Step, Core: c.Core, PackageHash: c.PackageHash, ConfigHash: c.ConfigHash,
-		Head: statedb.Head(c.Head), SavedCoreTS: c.CoreTS})
+func (d *durable) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error {
+	err := d.Instance.ReadInputs(from, fn)
+	if errors.Is(err, statedb.ErrPruned) {
+		return fmt.Errorf("%w: %w", supervisor.ErrPruned, err)
+	}
+	return err
 }
 
-// Checkpoints: an instance of the benchmark is never opened a second time.
-func (d *durable) Checkpoints() ([]supervisor.Checkpoint, []error) { return nil, nil }
+func (d *durable) SaveCheckpoint(c supervisor.Checkpoint) error {
+	if d.forgets {
+		return nil
+	}
+	begin := time.Now()
+	err := d.Instance.SaveCheckpoint(statedb.Checkpoint{State: c.State, StateSchemaVersion: c.StateVersion, Cursors: c.Cursors,
+		InputNo: c.InputNo, Step: c.Step, Core: c.Core, PackageHash: c.PackageHash, ConfigHash: c.ConfigHash,
+		Head: statedb.Head(c.Head), SavedCoreTS: c.CoreTS})
+	d.saves = append(d.saves, time.Since(begin))
+	return err
+}
 
-// openState opens a fresh state directory with the safest durability.
+func (d *durable) Checkpoints() ([]supervisor.Checkpoint, []error) {
+	valid, problems := d.Instance.Checkpoints()
+	var out []supervisor.Checkpoint
+	for i := range valid {
+		c := &valid[i]
+		out = append(out, supervisor.Checkpoint{State: c.State, StateVersion: c.StateSchemaVersion, Cursors: c.Cursors, InputNo: c.InputNo,
+			Step: c.Step, Core: c.Core, PackageHash: c.PackageHash, ConfigHash: c.ConfigHash, Head: supervisor.Head(c.Head), CoreTS: c.SavedCoreTS})
+	}
+	return out, problems
+}
+
+// openState opens a state directory with the safest durability.
 func (r *rig) openState(name string) (*statedb.DB, error) {
-	db, err := statedb.Open(r.state+"/"+name, statedb.Options{Durability: statedb.Power, Logger: r.log})
+	return r.openStateWith(name, statedb.Options{})
+}
+
+func (r *rig) openStateWith(name string, o statedb.Options) (*statedb.DB, error) {
+	o.Durability, o.Logger = statedb.Power, r.log
+	db, err := statedb.Open(filepath.Join(r.state, name), o)
 	if err != nil {
 		return nil, fmt.Errorf("opening a state directory: %w", err)
 	}

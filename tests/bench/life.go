@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,33 +14,35 @@ import (
 
 // coldStart measures from the start of a runner to its answer to on_init, and the parts in between.
 func coldStart(ctx context.Context, r *rig, p plan, f *figures) error {
-	parts := []struct {
-		name string
-		ms   []float64
-	}{{name: "spawn: the sandbox stands"}, {name: "connect: the interpreter runs"}, {name: "import: strategy loaded, hello"}, {name: "init: on_init answered"}}
-	var total []float64
-	for range p.starts {
-		marks, err := r.coldStart(ctx)
-		if err != nil {
-			return err
+	for _, k := range r.kinds {
+		parts := []struct {
+			name string
+			ms   []float64
+		}{{name: "spawn: the walls stand"}, {name: "connect: the program runs"}, {name: "hello: strategy loaded"}, {name: "init: on_init answered"}}
+		var total []float64
+		for range p.starts {
+			marks, err := r.coldStart(ctx, k)
+			if err != nil {
+				return fmt.Errorf("%s: %w", k.name, err)
+			}
+			for i := range parts {
+				parts[i].ms = append(parts[i].ms, milliseconds(marks[i+1].Sub(marks[i])))
+			}
+			total = append(total, milliseconds(marks[len(parts)].Sub(marks[0])))
 		}
-		for i := range parts {
-			parts[i].ms = append(parts[i].ms, milliseconds(marks[i+1].Sub(marks[i])))
+		f.add("cold start of "+k.name+" to the answer of on_init", median(total), "ms", 0, k.cold)
+		for _, part := range parts {
+			f.add("cold start of "+k.name+", "+part.name, median(part.ms), "ms", 0, "")
 		}
-		total = append(total, milliseconds(marks[len(parts)].Sub(marks[0])))
-	}
-	f.add("cold start of a python process to the answer of on_init", median(total), "ms", 0, "<= 60")
-	for _, part := range parts {
-		f.add("cold start, "+part.name, median(part.ms), "ms", 0, "")
 	}
 	return nil
 }
 
-func (r *rig) coldStart(ctx context.Context) (marks [5]time.Time, err error) {
+func (r *rig) coldStart(ctx context.Context, k *kind) (marks [5]time.Time, err error) {
 	a := r.address()
-	init := r.init(a, 1)
+	init := r.init(a, k, wiring{every: 1})
 	marks[0] = time.Now()
-	runner, err := r.box.Start(ctx, r.spec(a))
+	runner, err := k.box.Start(ctx, k.spec(a))
 	if err != nil {
 		return marks, err
 	}
@@ -54,7 +52,7 @@ func (r *rig) coldStart(ctx context.Context) (marks [5]time.Time, err error) {
 		return marks, err
 	}
 	marks[2] = time.Now()
-	s, err := supervisor.OpenSession(ctx, runner, r.pack.Hash, 0)
+	s, err := supervisor.OpenSession(ctx, runner, k.pack.Hash, 0)
 	if err != nil {
 		return marks, fmt.Errorf("opening a session: %w", err)
 	}
@@ -67,100 +65,90 @@ func (r *rig) coldStart(ctx context.Context) (marks [5]time.Time, err error) {
 }
 
 // killToIntent measures from kill -9 of a runner to the next intent: the loss is found at the next event, the runner restored from the log.
-func killToIntent(ctx context.Context, r *rig, p plan, f *figures) (err error) {
+func killToIntent(ctx context.Context, r *rig, p plan, f *figures) error {
+	for _, k := range r.kinds {
+		name := "kill -9 of a " + k.name + " runner → next intent"
+		took, err := r.kill(ctx, p, wiring{kind: k, prepared: true})
+		if err != nil {
+			return fmt.Errorf("%s: %w", k.name, err)
+		}
+		f.add(name, median(took), "ms", 0, k.kill)
+		if k.prepared == nil {
+			continue
+		}
+		if took, err = r.kill(ctx, p, wiring{kind: k}); err != nil {
+			return fmt.Errorf("%s, nothing prepared: %w", k.name, err)
+		}
+		f.add(name+", nothing prepared", median(took), "ms", 0, "")
+	}
+	return nil
+}
+
+func (r *rig) kill(ctx context.Context, p plan, w wiring) (took []float64, err error) {
 	var victim sandbox.Runner
-	l, err := r.start(ctx, wiring{every: 1, ledger: &memory{keep: true}, started: func(x sandbox.Runner) { victim = x }})
+	w.every, w.ledger, w.started = 1, &memory{keep: true}, func(x sandbox.Runner) { victim = x }
+	l, err := r.start(ctx, w)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.stop()) }()
-	var took []float64
 	for range p.starts {
 		for range 20 { // steps to replay
 			if _, _, err := l.step(ctx); err != nil {
-				return err
+				return nil, err
 			}
+		}
+		if err := w.awaitPrepared(ctx); err != nil {
+			return nil, err
 		}
 		begin := time.Now()
 		if err := unix.Kill(victim.PID(), unix.SIGKILL); err != nil { // alive: it has just answered
-			return fmt.Errorf("killing a runner: %w", err)
+			return nil, fmt.Errorf("killing a runner: %w", err)
 		}
-		// The event that finds the runner dead is skipped; the one after it makes the intent.
-		for offers := l.meter.offers.Load(); l.meter.offers.Load() == offers; {
-			bytes, recv, err := quote(l.next)
-			if err != nil {
-				return err
-			}
-			l.next++
-			if err := l.Publish(ctx, supervisor.Market{Recv: recv, Event: bytes}); err != nil {
-				return fmt.Errorf("publishing a quote: %w", err)
-			}
-			if err := l.settle(ctx); err != nil {
-				return err
-			}
+		if err := l.untilOffer(ctx); err != nil {
+			return nil, err
 		}
 		took = append(took, milliseconds(l.meter.offered.Sub(begin)))
 	}
-	f.add("kill -9 of a python runner → next intent", median(took), "ms", 0, "")
-	return nil
+	return took, nil
 }
 
-// idleMemory measures what one more instance costs while nothing happens.
-func idleMemory(ctx context.Context, r *rig, p plan, f *figures) error {
-	for _, n := range p.idle {
-		runners, supervisorShare, err := r.idle(ctx, n)
-		if err != nil {
+// untilOffer publishes quotes until one has made an order: the event that finds a runner dead is skipped, the one after it makes the intent.
+func (l *live) untilOffer(ctx context.Context) error {
+	for offers := l.meter.offers.Load(); l.meter.offers.Load() == offers; {
+		if err := l.publish(ctx); err != nil {
 			return err
 		}
-		f.add(fmt.Sprintf("memory of an idle python instance, %d instances: runner", n), runners, "MB", 0, "")
-		f.add(fmt.Sprintf("memory of an idle python instance, %d instances: share of the supervisor", n), supervisorShare, "MB", 0, "")
+		if err := l.settle(ctx); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (r *rig) idle(ctx context.Context, n int) (runner, share float64, err error) {
-	before, err := residentMB(os.Getpid())
+// publish gives the instance its next quote.
+func (l *live) publish(ctx context.Context) error {
+	bytes, recv, err := quote(l.next)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	var all []*live
-	defer func() {
-		for _, l := range all {
-			err = errors.Join(err, l.stop())
-		}
-	}()
-	var pids []int
-	for range n {
-		l, err := r.start(ctx, wiring{every: 1, ledger: &memory{}, started: func(x sandbox.Runner) { pids = append(pids, x.PID()) }})
-		if err != nil {
-			return 0, 0, err
-		}
-		all = append(all, l)
+	l.next++
+	if err := l.Publish(ctx, supervisor.Market{Recv: recv, Event: bytes}); err != nil {
+		return fmt.Errorf("publishing a quote: %w", err)
 	}
-	total := 0.0
-	for _, pid := range pids {
-		mb, err := residentMB(pid)
-		if err != nil {
-			return 0, 0, err
-		}
-		total += mb
-	}
-	after, err := residentMB(os.Getpid())
-	return total / float64(n), max(0, after-before) / float64(n), err
+	return nil
 }
 
-// residentMB is the proportional set size of a process: pages that several share are counted in parts.
-func residentMB(pid int) (mb float64, err error) {
-	file, err := os.Open(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, fmt.Errorf("reading the memory of process %d: %w", pid, err)
+// awaitPrepared waits until the next start is made in advance; in use there are minutes between two losses.
+func (w *wiring) awaitPrepared(ctx context.Context) error {
+	pool, ok := w.kind.prepared.(interface{ Prepared() int })
+	if !w.prepared || !ok {
+		return nil
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	for scan := bufio.NewScanner(file); scan.Scan(); {
-		if fields := strings.Fields(scan.Text()); len(fields) == 3 && fields[0] == "Pss:" {
-			kb, err := strconv.ParseFloat(fields[1], 64)
-			return kb / 1e3 * 1.024, err
+	for begin := time.Now(); pool.Prepared() == 0; time.Sleep(time.Millisecond) {
+		if ctx.Err() != nil || time.Since(begin) > patience {
+			return errors.Join(errors.New("the next start was not prepared"), ctx.Err())
 		}
 	}
-	return 0, fmt.Errorf("process %d shows no Pss", pid)
+	return nil
 }

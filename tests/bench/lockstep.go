@@ -23,6 +23,10 @@ func lockStep(ctx context.Context, r *rig, p plan, f *figures) (err error) {
 		return fmt.Errorf("making a synthetic market: %w", err)
 	}
 	defer func() { err = errors.Join(err, market.Close()) }()
+	k, err := r.plain()
+	if err != nil {
+		return err
+	}
 	s := &supervisor.Supervisor{Logger: r.log}
 	everything := func(kind ipc.EventKind, _ ipc.InstrumentID) bool { return kind == ipc.KindQuote }
 	var all []*live
@@ -32,7 +36,7 @@ func lockStep(ctx context.Context, r *rig, p plan, f *figures) (err error) {
 		if err != nil {
 			return fmt.Errorf("opening an instance's ledger: %w", err)
 		}
-		l, err := r.prepare(wiring{address: address, ledger: &durable{Instance: store}})
+		l, err := r.prepare(wiring{kind: k, address: address, ledger: &durable{Instance: store}})
 		if err != nil {
 			return err
 		}

@@ -18,28 +18,36 @@ import (
 	"time"
 
 	"github.com/msup/msup/sandbox/process"
+	"github.com/msup/msup/sandbox/wasm"
 )
 
 // section is a group of figures that can be measured alone.
 type section struct {
-	name string
-	run  func(context.Context, *rig, plan, *figures) error
+	name  string
+	kinds bool // measures every kind of runner; the others take the plain one
+	run   func(context.Context, *rig, plan, *figures) error
 }
 
 var sections = []section{
-	{"latency", latency},
-	{"durable", durableLatency},
-	{"commit", groupCommit},
-	{"research", research},
-	{"amplification", amplification},
-	{"start", coldStart},
-	{"kill", killToIntent},
-	{"memory", idleMemory},
-	{"lockstep", lockStep},
+	{"latency", true, latency},
+	{"durable", false, durableLatency},
+	{"commit", false, groupCommit},
+	{"truncation", false, truncation},
+	{"rows", false, manyRows},
+	{"research", true, research},
+	{"call", true, wasmCall},
+	{"amplification", false, amplification},
+	{"start", true, coldStart},
+	{"kill", true, killToIntent},
+	{"restore", true, restore},
+	{"supervisor", true, killOfSupervisor},
+	{"memory", true, idleMemory},
+	{"lockstep", false, lockStep},
 }
 
 func main() {
-	process.Init() // the second stage of the process sandbox is this same binary
+	process.Init(wasm.Programs()...) // the second stage of the process sandbox is this same binary
+	initVictim()                     // and so is the supervisor that is killed
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
@@ -56,6 +64,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	out := flags.String("out", "", "write the figures to this JSON file")
 	disk := flags.String("disk", "", "folder on the disk to be measured (default: that of -out, else the temporary one)")
 	only := flags.String("only", "", "measure these sections only, separated by commas: "+strings.Join(names(), ", "))
+	runners := flags.String("runners", "", "measure these kinds of runners only, separated by commas: "+strings.Join(kindWords(), ", "))
 	isQuick := flags.Bool("quick", false, "small counts: shows that everything works, the figures mean nothing")
 	profile := flags.String("cpuprofile", "", "write a profile of the supervisor's side to this file")
 	if err := flags.Parse(args); err != nil {
@@ -64,6 +73,13 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	wanted, err := choose(*only)
 	if err != nil {
 		return err
+	}
+	kinds, err := chooseKinds(*runners)
+	if err != nil {
+		return err
+	}
+	if *runners == "" && !slices.ContainsFunc(wanted, func(s section) bool { return s.kinds }) {
+		kinds = kinds[:1]
 	}
 	p := full
 	if *isQuick {
@@ -86,7 +102,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 		defer pprof.StopCPUProfile()
 	}
 	f := &figures{log: stderr}
-	if err := measure(ctx, *disk, wanted, p, f); err != nil {
+	if err := measure(ctx, *disk, kinds, wanted, p, f); err != nil {
 		return err
 	}
 	if err := f.table(stdout); err != nil {
@@ -123,22 +139,23 @@ func choose(only string) ([]section, error) {
 }
 
 // measure runs the sections on one rig.
-func measure(ctx context.Context, disk string, wanted []section, p plan, f *figures) (err error) {
-	r, err := newRig(ctx, disk, slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelError})))
+func measure(ctx context.Context, disk string, kinds []string, wanted []section, p plan, f *figures) (err error) {
+	say := func(format string, args ...any) { fmt.Fprintf(f.log, "bench: "+format+"\n", args...) }
+	r, err := newRig(ctx, rigConfig{disk: disk, kinds: kinds, say: say, log: slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelError}))})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	fmt.Fprintf(f.log, "bench: %s/%s, %d processors, python %s, load %s\n", runtime.GOOS, runtime.GOARCH, len(r.cpus), r.python.Version, load())
+	say("%s/%s, %d processors, python %s, load %s", runtime.GOOS, runtime.GOARCH, len(r.cpus), r.python.Version, load())
 	if len(r.cpus) < 2 {
-		fmt.Fprintln(f.log, "bench: one processor only: the figures for two are missing")
+		say("one processor only: the figures for two are missing")
 	}
 	for _, s := range wanted {
 		begin := time.Now()
 		if err := s.run(ctx, r, p, f); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
-		fmt.Fprintf(f.log, "bench: %s took %s, load %s\n", s.name, time.Since(begin).Round(100*time.Millisecond), load())
+		say("%s took %s, load %s", s.name, time.Since(begin).Round(100*time.Millisecond), load())
 	}
 	return f.check()
 }

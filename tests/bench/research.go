@@ -19,18 +19,20 @@ const batchEvents = 256
 // research measures events per second through session and core in batches, with both ends on one processor and on two.
 func research(ctx context.Context, r *rig, p plan, f *figures) error {
 	for _, place := range placements(r.cpus) {
-		for _, every := range []int64{0, 100} {
-			rate, err := r.throughput(ctx, p, place, every)
-			if err != nil {
-				return fmt.Errorf("on %s: %w", place.name, err)
+		for _, k := range r.kinds {
+			for _, every := range []int64{0, 100} {
+				rate, err := r.throughput(ctx, p, k, place, every)
+				if err != nil {
+					return fmt.Errorf("%s on %s: %w", k.name, place.name, err)
+				}
+				what, goal := "no orders", ""
+				if every > 0 {
+					what = fmt.Sprintf("an order every %d events", every)
+				} else if place.supervisor == place.runner {
+					goal = k.research
+				}
+				f.add(fmt.Sprintf("%s research throughput, batches of %d, %s, %s", k.name, batchEvents, what, place.name), rate, "events/s", 0, goal)
 			}
-			what, goal := "no orders", ""
-			if every > 0 {
-				what = fmt.Sprintf("an order every %d events", every)
-			} else if place.supervisor == place.runner {
-				goal = ">= 300000"
-			}
-			f.add(fmt.Sprintf("research throughput, batches of %d, %s, %s", batchEvents, what, place.name), rate, "events/s", 0, goal)
 		}
 	}
 	return nil
@@ -49,8 +51,8 @@ type student struct {
 	answer   core.Answer
 }
 
-func (r *rig) throughput(ctx context.Context, p plan, place placement, every int64) (rate float64, err error) {
-	s, err := r.newStudent(ctx, every)
+func (r *rig) throughput(ctx context.Context, p plan, k *kind, place placement, every int64) (rate float64, err error) {
+	s, err := r.newStudent(ctx, k, wiring{every: every})
 	if err != nil {
 		return 0, err
 	}
@@ -93,10 +95,10 @@ func quotes(n int) ([]ipc.EncodedEvent, error) {
 	return events, nil
 }
 
-func (r *rig) newStudent(ctx context.Context, every int64) (_ *student, err error) {
+func (r *rig) newStudent(ctx context.Context, k *kind, w wiring) (_ *student, err error) {
 	a := r.address()
 	s := &student{state: core.New(a, ipc.Lineage{})}
-	if s.runner, err = r.box.Start(ctx, r.spec(a)); err != nil {
+	if s.runner, err = k.box.Start(ctx, k.spec(a)); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -104,15 +106,15 @@ func (r *rig) newStudent(ctx context.Context, every int64) (_ *student, err erro
 			err = errors.Join(err, s.runner.Kill())
 		}
 	}()
-	if s.session, err = supervisor.OpenSession(ctx, s.runner, r.pack.Hash, 0); err != nil {
+	if s.session, err = supervisor.OpenSession(ctx, s.runner, k.pack.Hash, 0); err != nil {
 		return nil, fmt.Errorf("opening a session: %w", err)
 	}
-	init := r.init(a, every)
+	init := r.init(a, k, w)
 	written, err := ipc.AppendMessage(nil, init)
 	if err != nil {
 		return nil, fmt.Errorf("writing init: %w", err)
 	}
-	params, err := json.Marshal(r.params(a))
+	params, err := json.Marshal(r.params(a, k.pack))
 	if err != nil {
 		return nil, fmt.Errorf("writing the parameters: %w", err)
 	}
@@ -130,10 +132,10 @@ func (r *rig) newStudent(ctx context.Context, every int64) (_ *student, err erro
 }
 
 // init is on_init's message, as the supervisor makes it.
-func (r *rig) init(a ipc.Address, every int64) *ipc.Init {
+func (r *rig) init(a ipc.Address, k *kind, w wiring) *ipc.Init {
 	context := risk()
-	return &ipc.Init{Step: 1, Address: a, StrategyVersion: r.pack.Descriptor.Version, RunID: "bench", Epoch: 1, Lane: ipc.LaneLL, Mode: ipc.ModeResearch,
-		RunSeed: 1, Config: ipc.Values{"every": every}, Instruments: r.specs, RiskContext: &context, MaxIntents: 16}
+	return &ipc.Init{Step: 1, Address: a, StrategyVersion: k.pack.Descriptor.Version, RunID: "bench", Epoch: 1, Lane: ipc.LaneLL, Mode: ipc.ModeResearch,
+		RunSeed: 1, Config: w.config(), Instruments: r.specs, RiskContext: &context, MaxIntents: 16, MaxStateBytes: ipc.MaxStateBytes}
 }
 
 func (s *student) take(in core.Input) error {

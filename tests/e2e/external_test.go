@@ -172,7 +172,7 @@ func newExternal(t *testing.T, name string) *external {
 	})
 	x := &external{t: t, dir: dir, feed: filepath.Join(dir, "market.jsonl"), socket: filepath.Join(dir, "i.sock")}
 	x.env = append(x.env, "PATH="+os.Getenv("PATH"), "HOME="+dir, "TMPDIR="+dir, "MSUP_PYTHON="+built.python, "MSUP_STORE="+built.store,
-		"XDG_RUNTIME_DIR="+dir, "MSUP_ISOLATION=L1", "GORACE=atexit_sleep_ms=0 log_path="+built.races)
+		"XDG_RUNTIME_DIR="+dir, "MSUP_ISOLATION=L1", "MSUP_LEASE_DIR="+filepath.Join(dir, "leases"), "GORACE=atexit_sleep_ms=0 log_path="+built.races)
 	for file, text := range externalStrategy {
 		x.write(filepath.Join(dir, "turner", file), text)
 	}

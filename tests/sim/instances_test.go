@@ -137,7 +137,9 @@ func (w *shell) start(faults bool) *process {
 		Ledger: p.ledger, Sink: p.link, Approver: p.link, Clock: &virtualClock{}, Observer: w, Logger: w.log, LockStep: w.lockStep,
 	}
 	if w.lockStep {
-		cfg.Clock = &supervisor.FeedClock{}
+		clock := &supervisor.FeedClock{}
+		clock.Now(now()) // on_init sees the time of the feed's beginning
+		cfg.Clock = clock
 	}
 	if w.nobody {
 		cfg.Approver = nil
@@ -209,6 +211,7 @@ func (w *shell) play() {
 		w.t.Errorf("world %d: the position is %s after hedge_to_flat", w.seed, w.venue.sink.position)
 	}
 	w.compare(p.State())
+	time.Sleep(time.Second) // what is on the wire comes to its end
 	synctest.Wait()
 }
 

@@ -193,6 +193,9 @@ func (l *link) Tombstone(ctx context.Context, t ipc.Tombstone) (ipc.StatusReport
 	return l.ask(ctx, func() ipc.StatusReport { return *l.venue.sink.tombstone(t.Key) })
 }
 
+// Resume has nothing to add: a snapshot follows.
+func (l *link) Resume(ipc.Address, ipc.Cursor) error { return nil }
+
 // RequestSnapshot is sometimes not heard of again.
 func (l *link) RequestSnapshot(ipc.Address) error {
 	return l.send(func() []any {

@@ -116,6 +116,9 @@ func (r *runner) init(c *ipc.Conn, m *ipc.Init) error {
 			}
 		}
 		if m.StateVersion != r.build.schema {
+			if r.build.migrate == nil {
+				return net.ErrClosed
+			}
 			var err error
 			if state, err = r.build.migrate(m.StateVersion, state); err != nil {
 				return c.Send(&ipc.Answer{Seq: m.Seq, Step: m.Step, Fault: &ipc.Fault{Kind: "state", Message: err.Error()}})

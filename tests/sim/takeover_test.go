@@ -26,6 +26,7 @@ func takeOver(t *testing.T, story func(w *shell)) {
 		w.disk.keeps = true // for the tests that read the log
 		w.params.Inform, w.params.ExternalApproval = false, false
 		story(w)
+		time.Sleep(time.Second) // what is on the wire comes to its end
 		synctest.Wait()
 	})
 }
@@ -127,6 +128,8 @@ func TestANewPackageMigratesAndTakesOver(t *testing.T) {
 func TestAStateThatCannotBeMigratedIsRefused(t *testing.T) {
 	failing := version(7, 2, "migrate")
 	failing.migrate = func(uint32, []byte) ([]byte, error) { return nil, errors.New("KeyError: 'fast'") }
+	dying := version(7, 2, "migrate")
+	dying.migrate = nil // its runner ends over it
 	for name, c := range map[string]struct {
 		build    build
 		migrates []uint32
@@ -136,12 +139,14 @@ func TestAStateThatCannotBeMigratedIsRefused(t *testing.T) {
 		"not listed": {version(7, 3, "migrate"), []uint32{2}, "migrates from [2]; add 1 to state.migrates_from", true},
 		"no hook":    {version(7, 2), []uint32{1}, "and no migrate; nothing was changed", false},
 		"it fails":   {failing, []uint32{1}, "KeyError: 'fast'", false},
+		"it dies":    {dying, []uint32{1}, "did not survive the migration", false},
 		"older":      {version(7, 0, "migrate"), nil, "the package knows 0; run the newer package", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			takeOver(t, func(w *shell) {
 				w.stop(w.run(30))
 				slots, steps := append([]supervisor.Checkpoint(nil), w.disk.slots...), w.disk.slots[0].Step
+				epoch := w.disk.epoch
 				w.build, w.migrates = c.build, c.migrates
 				p := w.start(false)
 				<-p.Done()
@@ -151,8 +156,11 @@ func TestAStateThatCannotBeMigratedIsRefused(t *testing.T) {
 					t.Errorf("it ends with: %v", err)
 				}
 				var incompatible *supervisor.IncompatibleError
-				if errors.As(err, &incompatible) != c.admit {
-					t.Errorf("refused at admission: %v, want %v", !c.admit, c.admit)
+				if !errors.As(err, &incompatible) {
+					t.Errorf("it ends with a %T", err)
+				}
+				if c.admit != (p.State() == nil || p.State().Epoch == epoch) {
+					t.Errorf("an epoch was taken by what admission refuses, or the other way round")
 				}
 				for i := range slots {
 					if string(w.disk.slots[i].Core) != string(slots[i].Core) || w.disk.slots[i].PackageHash != present.hash {

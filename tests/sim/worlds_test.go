@@ -13,8 +13,11 @@ import (
 	"github.com/msup/msup/supervisor/gate"
 )
 
+// defaultWorlds is how many worlds of the core a change is tried on.
+const defaultWorlds = 2000
+
 var (
-	worlds = flag.Int("worlds", 2000, "how many worlds to simulate")
+	worlds = flag.Int("worlds", defaultWorlds, "how many worlds to simulate")
 	oneOf  = flag.Int64("seed", -1, "simulate this world only")
 )
 

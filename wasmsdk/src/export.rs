@@ -134,6 +134,27 @@ fn span(bytes: &[u8]) -> i64 {
 /// struct NoStrategy;
 /// msup::export!(NoStrategy); // error: `NoStrategy` is no strategy; write `#[msup::strategy] impl …`
 /// ```
+///
+/// ```compile_fail
+/// msup::export!(); // error: msup::export! takes the type of the strategy
+/// ```
+///
+/// ```compile_fail
+/// # struct One;
+/// # #[msup::strategy]
+/// # impl msup::Strategy for One {}
+/// msup::export!(One);
+/// msup::export!(One); // error: `msup_export_stands_once_in_a_module` is defined multiple times
+/// # fn main() {}
+/// ```
+///
+/// ```
+/// # struct One;
+/// # #[msup::strategy]
+/// # impl msup::Strategy for One {}
+/// msup::export!(One);
+/// # fn main() {}
+/// ```
 #[macro_export]
 macro_rules! export {
     ($strategy:ty $(,)?) => {

@@ -11,7 +11,7 @@
 //! | [`mod@strategy`], [`context`], [`request`] | the callbacks, and what they may know and ask for |
 //! | [`config`], [`state`], [`health`], [`fault`] | typed configuration and state, judging oneself, failing |
 //! | [`testing`] | tests without a supervisor |
-//! | [`export`], [`runner`], [`session`], [`describe`](mod@describe) | the module, the native binary, and what both are made of |
+//! | [`mod@export`], [`runner`], [`session`], [`describe`](mod@describe) | the module, the native binary, and what both are made of |
 //! | [`decimal`], [`number`], [`rng`] | exact decimals, arithmetic on them, seeded random numbers |
 //! | [`message`], [`answer`], [`event`], [`market`], [`execution`], [`intent`] | what is said in a runner session |
 //! | [`boundary`] | the messages between M and H, I, J/E |

@@ -29,6 +29,13 @@
 //!
 //! There is no way to keep a `HashMap` or a `HashSet`: their order is not the same in a replay, and what a strategy decides
 //! while it goes through one would not be either. `BTreeMap` and `BTreeSet` are sorted.
+//!
+//! ```compile_fail
+//! #[derive(msup::State, Default)]
+//! struct Book {
+//!     legs: std::collections::HashMap<String, f64>, // error: use BTreeMap
+//! }
+//! ```
 
 use rmp::Marker;
 

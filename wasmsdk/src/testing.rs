@@ -39,7 +39,7 @@ use std::marker::PhantomData;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::answer::{Answer, BatchAnswer, TimerOp};
+use crate::answer::{Answer, BatchAnswer, Fault, TimerOp};
 use crate::decimal::Decimal;
 use crate::event::{ConfigUpdate, Event, ManualSignal, Shutdown, Timer};
 use crate::execution::{Execution, ExecutionKind};
@@ -50,8 +50,7 @@ use crate::intent::{Intent, IntentBody, Side};
 use crate::limits::{MAX_ANSWER_BYTES, MAX_CHUNK_BYTES, MAX_INTENTS, MAX_STATE_BYTES};
 use crate::market::{Bar, Market, Quality, Quote, Trade};
 use crate::message::{
-    Batch, BatchEvent, CheckpointRequest, Chunk, Deliver, HealthReport, Healthcheck, Init, Instrument,
-    Message, RunMode,
+    Batch, BatchEvent, CheckpointRequest, Chunk, Deliver, HealthReport, Healthcheck, Init, Message, RunMode,
 };
 use crate::session::{Flow, Session};
 use crate::strategy::Strategy;
@@ -378,25 +377,20 @@ impl<S: Strategy> Harness<S> {
     #[track_caller]
     pub fn checkpoint(&self) -> Checkpoint {
         self.try_checkpoint()
-            .unwrap_or_else(|answer| panic!("{:?}", answer.fault))
+            .unwrap_or_else(|fault| panic!("{}: {}", fault.kind, fault.message))
     }
 
-    /// The state, or the answer with the fault that stands in its way.
-    pub fn try_checkpoint(&self) -> Result<Checkpoint, Answer> {
+    /// The state, or the fault that stands in its way.
+    pub fn try_checkpoint(&self) -> Result<Checkpoint, Fault> {
         let question = CheckpointRequest {
             seq: self.seq + 1,
             step: self.step,
             max_bytes: MAX_STATE_BYTES as u64,
         };
         let mut out = Vec::new();
-        match self.session.checkpoint_frames(&question, &mut out) {
-            Ok(()) => {}
-            Err(error) => {
-                let mut answer = Answer::empty(question.seq, question.step);
-                answer.fault = Some(error.into_fault());
-                return Err(answer);
-            }
-        }
+        self.session
+            .checkpoint_frames(&question, &mut out)
+            .map_err(crate::fault::Error::into_fault)?;
         let mut data = Vec::new();
         let mut state_version = 0;
         for message in messages(&out) {

@@ -191,7 +191,7 @@ fn a_fault_in_on_init_bars_events_and_checkpoints() {
         "{}",
         fault.message
     );
-    let fault = h.try_checkpoint().expect_err("no state").fault.expect("a fault");
+    let fault = h.try_checkpoint().expect_err("no state");
     assert_eq!(
         (
             fault.kind.as_str(),

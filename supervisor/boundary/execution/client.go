@@ -45,8 +45,15 @@ type RefusedError struct {
 
 // Error names cause and remedy.
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("I refuses %s: %s, the highest epoch it knows is %d; msup explain %s says what to do", e.Address, e.Reason, e.Epoch, e.Reason)
+	hint := ""
+	if e.Reason == ipc.ReasonEpochPassed {
+		hint = "a later start of it exists, or this state directory is an older backup or a copy; "
+	}
+	return fmt.Sprintf("I refuses %s: %s, the highest epoch it knows is %d; %smsup explain %s says what to do", e.Address, e.Reason, e.Epoch, hint, e.Reason)
 }
+
+// Refusal is I's reason, and the highest epoch that it knows.
+func (e *RefusedError) Refusal() (ipc.ReasonCode, ipc.Epoch) { return e.Reason, e.Epoch }
 
 // Handler takes what I says about one instance, in order, on a goroutine of its own.
 type Handler interface {

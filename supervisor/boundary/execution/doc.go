@@ -20,8 +20,8 @@
 // # What you may not assume
 //
 //   - That an Offer which was accepted here has reached I. Only its status says so; after a disconnect ask with Query.
-//   - That the client reconnects. When to try again, and what to do with open intents meanwhile, is the caller's decision: Dial anew,
-//     Hello, Resume from the cursor that is durable, Query what is open.
+//   - That the client reconnects: a Link does, and tells each Party, whose work it then is to say Hello anew and to Query what is open. The
+//     durable reports that the Party has not acknowledged come again by themselves.
 //   - That an event comes once: after Hello and Resume I repeats what it has no ack for. Deduplicate by cursor.
 //   - That a Handler may call Sync, Query, Tombstone or Hello and wait: Sync waits for the Handlers.
 //

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from msup import Context, Event, Strategy
+from msup import Context, Event, Quote, Strategy
 
 
 class Neighbour(Strategy):
-    """Does nothing, at once."""
+    """Orders at every quote, by what it has seen so far and by its own random numbers."""
+
+    seen = 0
 
     def on_event(self, ctx: Context, event: Event) -> None:
-        """Nothing."""
+        """Decide."""
+        if not isinstance(event, Quote):
+            return
+        self.seen += 1
+        side = ctx.buy if ctx.rng.random() < 0.5 else ctx.sell
+        side("BTCUSDT.BINANCE", 1 + self.seen % 7, limit=60_000 + ctx.rng.randrange(100))

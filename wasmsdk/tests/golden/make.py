@@ -1,8 +1,8 @@
-"""Writes the golden files that hold the Rust SDK to the Python one; ``python wasmsdk/tests/golden/make.py`` from the top.
+"""Writes the golden files that hold the Rust SDK to the Python one: ``python wasmsdk/tests/golden/make.py``.
 
 - ``number.txt``: arithmetic of ``decimal`` in its default context, and quantisation by an instrument.
-- ``everything.bin``, ``ema_cross.bin``: conversations of a supervisor with the Python SDK, a byte S or R (who sends) before each
-  frame. Texts of faults are left out: only their kind is the same in both languages.
+- ``everything.bin``, ``ema_cross.bin``: conversations of a supervisor with the Python SDK, a byte S or R (who sends)
+  before each frame. Texts of faults are left out: only their kind is the same in both languages.
 """
 
 from __future__ import annotations
@@ -174,7 +174,10 @@ class Conversation:
         self.bytes = bytearray()
         self.session = Session(strategy)
         self.decode = SupervisorDecoder().decode
-        self.seq, self.step, self.now, self.source_seq = 0, 1, START, 0
+        self.seq: int = 0
+        self.step: int = 1
+        self.now: int = START
+        self.source_seq: int = 0
         self.ask(
             Init(
                 self.count(), 1, START, "run-1-1", Address("bot", "ema", "inst"), "1.0.0", bytes(range(16)), "run-1", 1,
@@ -376,14 +379,14 @@ def numbers() -> str:
         step = Decimal(chance.choice([1, 2, 5, 25, 3, 7])).scaleb(chance.randrange(-8, 4))
         found = Instrument.of("X", tick=step, lot=step)
         exact = Decimal(chance.randrange(-(10**9), 10**9)).scaleb(chance.randrange(-9, 1))
-        thing: Decimal | float = exact / chance.randrange(1, 99) if chance.random() < 0.5 else float(exact)
+        thing = exact / chance.randrange(1, 99) if chance.random() < 0.5 else float(exact)
         for name, result in (
             ("buy", found.price(thing, Side.BUY)),
             ("sell", found.price(thing, Side.SELL)),
             ("nearest", found.price(thing)),
             ("lots", found.quantity(thing)),
         ):
-            shown = f"{thing:e}" if isinstance(thing, Decimal) else f"f{thing.hex()}"
+            shown = f"{thing:e}" if isinstance(thing, Decimal) else f"f{float(thing).hex()}"
             lines.append(f"{name} {shown} {step:e} 0 {result:e} {float(result).hex()}")
     return "\n".join(lines) + "\n"
 

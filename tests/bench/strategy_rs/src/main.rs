@@ -1,0 +1,3 @@
+//! The native binary, for `runtime = "rust_native"`.
+
+msup::native_main!(bench::Bench);
