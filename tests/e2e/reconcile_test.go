@@ -56,7 +56,7 @@ func TestReconcileTakesIsWordOnAnIntent(t *testing.T) {
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = c.Wait() // it was killed
+	_ = c.Wait()              // it was killed
 	x.reconcile(exitBoundary) // nobody is there
 	i = x.adverse(1)
 	x.await(func() bool { return strings.Contains(x.reconcile(exitBoundary), "I: committed") }) // it asks its venue what became of the key
