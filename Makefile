@@ -3,7 +3,8 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-quick test-cgroup2 check bench soak-load fuzz docs clean
+.PHONY: help setup build run test test-quick test-cgroup2 check bench hostile soak soak-load soak-lease soak-boundary soak-stress \
+	soak-clock soak-replay fuzz docs clean
 
 env := scripts/with-env
 # A version stamp needs a commit and a git that trusts this folder; without them the build does without.
@@ -51,7 +52,7 @@ check: build/setup.stamp ## formatting, linters, types, documentation of all thr
 bench: build ## ratios against floors measured in the same run: a table and build/bench.json
 	@$(env) go run ./tests/bench -out build/bench.json
 
-soak-load: build/setup.stamp ## 100,000 market events a second over fifty instances for SECONDS=60
+soak-load: build/setup.stamp
 	@$(env) go test ./tests/load -count=1 -v -run 'TestLoad$$' -timeout 0 -load.seconds $(or $(SECONDS),60)
 
 fuzz: build/setup.stamp ## every fuzz target for SECONDS=10 each
@@ -64,7 +65,7 @@ soaks := supervisor:TestKilledSupervisor python-i:TestKilledSupervisorOfPythonI 
 soak_test = $(patsubst $*:%,%,$(filter $*:%,$(soaks)))
 
 soak-%: build
-	@test -n "$(soak_test)" || { echo "there is no soak-$*; there are: $(foreach s,$(soaks),soak-$(firstword $(subst :, ,$(s)))) soak-clock soak-replay"; exit 2; }
+	@test -n "$(soak_test)" || { echo "there is no soak-$*; there are: $(foreach s,$(soaks),soak-$(firstword $(subst :, ,$(s)))) soak-clock soak-replay soak-lease soak-boundary soak-stress soak-load"; exit 2; }
 	@$(env) go test ./tests/crash -count=1 -timeout 0 -v -run '^$(soak_test)$$' -seed $(or $(SEED),1) \
 		$(if $(COUNT),-trials $(COUNT),-minutes $(or $(MINUTES),20))
 
@@ -73,6 +74,18 @@ soak-clock: build
 
 soak-replay: build
 	@for n in $$(seq $(or $(COUNT),10)); do $(env) go test ./tests/replay -count=1 -timeout 0 -v || exit 1; done
+
+soak-lease: build
+	@$(env) go test ./supervisor/lease -count=1 -timeout 0 -v -run Histor -schedules $(or $(COUNT),500) $(if $(SEED),-seed $(SEED))
+
+soak-boundary: build
+	@$(env) go test ./tests/e2e -count=1 -timeout 0 -v -run TestAnAdverseI -adverse-seeds $(or $(COUNT),20) -adverse-from $(or $(SEED),1)
+
+soak-stress: build
+	@$(env) go test ./tests/hostile -count=1 -timeout 60m -v -run TestStressNG -stress-all
+
+hostile: build ## the hostile strategies in Python and Wasm, each at every level that applies, and what became of them
+	@$(env) go test ./tests/hostile/... -count=1 -timeout 20m -v
 
 soak: ## make soak-NAME [SEED=n] [COUNT=n | MINUTES=20]: one class of faults for long; a wrong NAME lists them
 	@$(MAKE) --no-print-directory soak-NAME

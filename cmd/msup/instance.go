@@ -61,6 +61,7 @@ type wiring struct {
 	runID     ipc.RunID
 	owner     ipc.Nonce
 	seed      uint64
+	begin     ipc.Nanos // receive time of the feed's first event; 0 = none
 	stateDir  string
 	lockStep  bool
 	patience  time.Duration

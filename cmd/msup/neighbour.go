@@ -46,7 +46,9 @@ func (w *wiring) riskLost(instances []descriptor.Instance) func(error) {
 // clock is the feed's, or, where the market is live, the machine's.
 func (w *wiring) clock(a ipc.Address) supervisor.Clock {
 	if !w.live {
-		return &supervisor.FeedClock{}
+		c := &supervisor.FeedClock{}
+		c.Continue(w.begin, w.begin)
+		return c
 	}
 	return &supervisor.WallClock{Jumped: func(by time.Duration) {
 		w.log.Warn("the wall clock jumped", "reason", ipc.ReasonClockJump, "instance", a, "by", by)

@@ -96,7 +96,11 @@ func (a *app) run(ctx context.Context, f *runFlags, dirs []string) (err error) {
 		}
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	r, err := a.prepare(ctx, &f.deploymentFlags, dirs, f.out, speed == 0 && !live, live)
+	var begin ipc.Nanos
+	if !live {
+		source, begin = beginning(source)
+	}
+	r, err := a.prepare(ctx, &f.deploymentFlags, dirs, f.out, speed == 0 && !live, live, begin)
 	if err != nil {
 		return err
 	}
@@ -118,6 +122,32 @@ func (a *app) run(ctx context.Context, f *runFlags, dirs []string) (err error) {
 		return exit(exitHalted, "%d of %d instances halted; msup explain CODE says what to do", s.halted(), len(s.Instances))
 	}
 	return nil
+}
+
+// peeked is a source whose first event was looked at already.
+type peeked struct {
+	feed.Source
+	first ipc.MarketEvent
+	err   error
+}
+
+// beginning tells when a feed begins, 0 where it has no events: on_init is called at that time. At time 0 a timer that it sets for every
+// minute from then on would have fifty years of minutes to make up before the first event.
+func beginning(s feed.Source) (feed.Source, ipc.Nanos) {
+	p := &peeked{Source: s}
+	if p.first, p.err = s.Next(); p.err != nil {
+		return p, 0
+	}
+	return p, p.first.Header().RecvTS
+}
+
+// Next returns the first event, then the others.
+func (p *peeked) Next() (ipc.MarketEvent, error) {
+	first, err := p.first, p.err
+	if p.first = nil; first != nil || err != nil {
+		return first, err
+	}
+	return p.Source.Next()
 }
 
 func parseSpeed(text string) (float64, error) {
@@ -162,7 +192,7 @@ func (r *runner) close() error {
 }
 
 // prepare checks and opens everything that a run needs; nothing has been started when it fails.
-func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, out string, lockStep, live bool) (r *runner, err error) {
+func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, out string, lockStep, live bool, begin ipc.Nanos) (r *runner, err error) {
 	r = &runner{app: a}
 	defer func() {
 		if err != nil {
@@ -183,7 +213,7 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 	if len(r.deployment.Instances) == 0 {
 		return r, exit(exitRefused, "the deployment makes no instance; name a strategy folder, or check the instruments it may trade")
 	}
-	w := &wiring{app: a, place: h.place, stats: supervisor.NewStats(), log: h.log, packages: h.packages, levels: map[ipc.Address]start{},
+	w := &wiring{app: a, begin: begin, place: h.place, stats: supervisor.NewStats(), log: h.log, packages: h.packages, levels: map[ipc.Address]start{},
 		seed: r.deployment.Run.Seed, lockStep: lockStep, live: live, patience: f.patience, keepLog: f.keepLog}
 	if _, err := rand.Read(w.owner[:]); err != nil {
 		return r, fmt.Errorf("making an owner nonce: %w", err)
