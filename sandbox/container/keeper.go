@@ -205,6 +205,9 @@ func (k *keeper) setUp(up bool) {
 	}
 }
 
+// endTimeout is how long the end of a process that is gone from /proc may take to be told.
+const endTimeout = time.Second
+
 // own runs one daemon from its start to its end, which ctx asks for. Any other end is an error.
 func (k *keeper) own(ctx context.Context) error {
 	if err := k.reap(); err != nil {
@@ -222,8 +225,16 @@ func (k *keeper) own(ctx context.Context) error {
 		<-ended
 		return errors.Join(why, err, os.Remove(k.recordPath()))
 	}
+	byItself := func(err error) error {
+		return fmt.Errorf("containerd %d ended by itself: %w%s", cmd.Process.Pid, ignoreNil(err), k.lastWords())
+	}
 	if err := k.record(cmd.Process.Pid); err != nil {
-		return kill(err)
+		select {
+		case ended := <-ended: // so quickly that there was nothing to be recorded
+			return byItself(ended)
+		case <-time.After(endTimeout):
+			return kill(err)
+		}
 	}
 	k.mu.Lock()
 	k.child, k.starts = cmd.Process, k.starts+1
@@ -240,7 +251,7 @@ func (k *keeper) own(ctx context.Context) error {
 	for {
 		select {
 		case err := <-ended:
-			return errors.Join(fmt.Errorf("containerd %d ended by itself: %w%s", cmd.Process.Pid, ignoreNil(err), k.lastWords()), os.Remove(k.recordPath()))
+			return errors.Join(byItself(err), os.Remove(k.recordPath()))
 		case <-ctx.Done():
 			return k.stop(cmd.Process, ended)
 		case <-next.C:
