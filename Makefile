@@ -3,8 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-quick test-cgroup2 check bench hostile soak soak-load soak-lease soak-boundary soak-stress \
-	soak-clock soak-replay fuzz docs clean
+.PHONY: help setup build run test test-quick test-cgroup2 check bench hostile soak fuzz docs clean
 
 env := scripts/with-env
 # A version stamp needs a commit and a git that trusts this folder; without them the build does without.
@@ -73,7 +72,7 @@ soak-clock: build
 	@$(env) go test ./tests/sim -count=1 -timeout 0 -v -run '^TestClockJumps$$' -worlds $(or $(COUNT),20000) $(if $(SEED),-seed $(SEED))
 
 soak-replay: build
-	@for n in $$(seq $(or $(COUNT),10)); do $(env) go test ./tests/replay -count=1 -timeout 0 -v || exit 1; done
+	@for n in $$(seq $(or $(COUNT),10)); do $(env) go test ./tests/replay -count=1 -timeout 0 -v -events 0 || exit 1; done
 
 soak-lease: build
 	@$(env) go test ./supervisor/lease -count=1 -timeout 0 -v -run Histor -schedules $(or $(COUNT),500) $(if $(SEED),-seed $(SEED))

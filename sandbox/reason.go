@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/msup/msup/ipc"
@@ -31,6 +32,10 @@ const (
 	ReasonWasmReturn  = ipc.ReasonWasmReturnInvalid
 	ReasonABI         = ipc.ReasonABIMismatch
 )
+
+// ErrLost is in the chain of a start's error when something outside took away what the start stood on: the engine was killed, or the first
+// process before it was the strategy. The same start may succeed when it is begun anew.
+var ErrLost = errors.New("lost to something outside")
 
 // Error is a refusal by a sandbox: where, why, and what to do.
 type Error struct {

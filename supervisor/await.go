@@ -31,6 +31,9 @@ func (p *Instance) awaited() *trackedIntent {
 func (p *Instance) watchSink(ctx context.Context) (acted bool, err error) {
 	k := &p.sink
 	now := time.Now()
+	if !k.lag.IsZero() && (!now.Before(k.lag) || !p.state.Behind(k.made)) {
+		return true, p.live()
+	}
 	if p.cfg.Sink == nil || now.Sub(k.looked) < lookEvery && now.After(k.looked) && !p.sinkOverdue(now) {
 		return false, nil
 	}
@@ -144,6 +147,9 @@ func (p *Instance) untilSink() (time.Duration, bool) {
 	now, least := time.Now(), forever
 	if k.state == sinkAway {
 		least = min(least, k.next.Sub(now))
+	}
+	if !k.lag.IsZero() {
+		least = min(least, k.lag.Sub(now))
 	}
 	if k.state != sinkLive && !k.held {
 		least = min(least, k.since.Add(p.patience()).Sub(now))

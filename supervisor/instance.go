@@ -103,6 +103,7 @@ type Instance struct {
 	restart      ipc.ReasonCode // not empty: the runner must be restored before the next delivery
 	checkpoint   bool           // the strategy asked for one
 	spared       ipc.Step       // last delivery that was repeated after its runner was lost
+	bringUp      bringUp
 	lastSave     time.Time
 	lastHealth   time.Time
 	lastSaveStep ipc.Step

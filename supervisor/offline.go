@@ -63,7 +63,7 @@ func (p *Instance) Inspect() (*Inspection, error) {
 }
 
 // Forgot says what I, by its welcome, lacks of what this ledger knows it to have had; "" = nothing. Ask it after [Instance.Inspect].
-func (p *Instance) Forgot(w ipc.Welcome) string { return p.state.Forgot(w.LastStep, w.Cursor) }
+func (p *Instance) Forgot(w ipc.Welcome) string { return p.state.Heard().Forgot(w.LastStep, w.Cursor) }
 
 // LastStart is the start that the log ends under, without its parameters: it names package, configuration and run.
 func (p *Instance) LastStart() (*core.Start, error) {

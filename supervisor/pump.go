@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/guard"
 )
@@ -305,10 +306,10 @@ func (p *Instance) spare(step ipc.Step, err error) bool {
 	return true
 }
 
-// signaled reports whether a signal ended the runner that nobody here sent.
+// signaled reports whether a signal ended the runner that nobody here sent, or its sandbox lost it to something outside.
 func (p *Instance) signaled(err error) bool {
 	var s *SessionError
-	return !p.late.Load() && errors.As(err, &s) && s.Reason == ipc.ReasonRunnerSignaled
+	return !p.late.Load() && errors.As(err, &s) && (s.Reason == ipc.ReasonRunnerSignaled || errors.Is(err, sandbox.ErrLost))
 }
 
 // classify fills in what kind of answer it was; the body only where there is one.

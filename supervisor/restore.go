@@ -16,10 +16,6 @@ import (
 const (
 	retryFirst = 50 * time.Millisecond
 	retryMost  = 2 * time.Second
-
-	// A signal that nobody here sent (an operator's kill, the host short of memory) may strike a runner that is only starting; that alone is
-	// no reason to halt. One that dies of its own doing dies as often.
-	bringUpAttempts = 5
 )
 
 // open brings the instance up: newest valid checkpoint, the log after it through core and strategy, then a new epoch, then I is asked what
@@ -143,6 +139,9 @@ func (p *Instance) eachInput(from ipc.InputNo, fn func(core.Input) error) error 
 // restoreRunner starts a runner and brings the strategy to where the core is: state of the checkpoint, then every delivery after it,
 // comparing each answer with the recorded one (law 4).
 func (p *Instance) restoreRunner(ctx context.Context) error {
+	if pause := time.Until(p.bringUp.next); pause > 0 {
+		return p.waitAtMost(ctx, pause)
+	}
 	reason := p.restart
 	p.killRunner()
 	if reason != "" {
@@ -155,14 +154,9 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadlines.Init)
 	defer cancel()
-	n, err := p.bringUp(ctx)
-	for attempt := 1; attempt < bringUpAttempts && ctx.Err() == nil && p.signaled(err); attempt++ {
-		p.log.Warn("runner lost while it was brought up; trying again", "reason", ipc.ReasonRunnerSignaled, "err", err)
-		p.cfg.Observer.Restarted(p.cfg.Address, ipc.ReasonRunnerSignaled)
-		p.killRunner()
-		n, err = p.bringUp(ctx)
-	}
+	n, err := p.bringsUp(ctx)
 	if err == nil {
+		p.bringUp.pause = 0
 		if err := p.passesBarrier(); err != nil {
 			return err
 		}
@@ -171,6 +165,9 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 		return nil
 	}
 	p.killRunner()
+	if ctx.Err() == nil && p.bringsUpAgain(err) {
+		return nil
+	}
 	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		p.stopping = true
 		return errStopped // not nil: the next turn would start the next runner, for ever
@@ -204,8 +201,8 @@ func (p *Instance) startSession(ctx context.Context) error {
 	return err
 }
 
-// bringUp starts a runner and brings it to where the core is: by replay, or, where that is not possible or not wanted, by telling it.
-func (p *Instance) bringUp(ctx context.Context) (replayed int, err error) {
+// bringsUp starts a runner and brings it to where the core is: by replay, or, where that is not possible or not wanted, by telling it.
+func (p *Instance) bringsUp(ctx context.Context) (replayed int, err error) {
 	if p.informs() && p.state.Began() {
 		return 0, p.startAndInform(ctx, `recovery = "inform"`)
 	}

@@ -49,7 +49,7 @@ type Session struct {
 func OpenSession(ctx context.Context, r sandbox.Runner, packageHash string, maxAnswerBytes uint64) (opened *Session, err error) {
 	stream, err := r.Conn(ctx)
 	if err != nil {
-		return nil, &SessionError{Reason: ipc.ReasonHandshakeFailed, Err: err}
+		return nil, unconnected(ctx, r, err)
 	}
 	conn := ipc.NewConn(stream, ipc.FromRunner)
 	defer func() {
@@ -88,6 +88,20 @@ func OpenSession(ctx context.Context, r sandbox.Runner, packageHash string, maxA
 	return s, nil
 }
 
+// unconnected says why a runner never connected: something outside ended it, or it is its own fault.
+func unconnected(ctx context.Context, r sandbox.Runner, err error) error {
+	if ctx.Err() == nil {
+		select {
+		case <-r.Done():
+			if cause := r.Exit().Cause; cause == sandbox.CauseSignaled || cause == sandbox.CauseSetupFailed {
+				return (&Session{runner: r}).ended(err, ipc.ReasonHandshakeFailed)
+			}
+		case <-time.After(2 * time.Second): // a sandbox tells that nobody will connect before it has cleaned up
+		}
+	}
+	return &SessionError{Reason: ipc.ReasonHandshakeFailed, Err: err}
+}
+
 func (s *Session) send(m ipc.Message) error { return s.sent(s.conn.Send(m)) }
 
 func (s *Session) sent(err error) error {
@@ -116,6 +130,9 @@ func (s *Session) ended(err error, otherwise ipc.ReasonCode) error {
 		}
 		if otherwise == ipc.ReasonHandshakeFailed && exit.Cause == sandbox.CauseExited && exit.Code == exitImport {
 			reason = ipc.ReasonImportFailed
+		}
+		if exit.Cause == sandbox.CauseSetupFailed { // its engine was taken away, and nobody can tell how it ended
+			return sessionError(reason, "the runner %s. %s: %w", exit, exit.Detail, sandbox.ErrLost)
 		}
 		return sessionError(reason, "the runner %s. %s", exit, exit.Detail)
 	case <-time.After(2 * time.Second):

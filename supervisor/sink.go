@@ -45,8 +45,10 @@ type sink struct {
 	wait    time.Duration
 	lived   time.Time // it became live
 	cause   error
-	held    bool // the restriction is imposed
-	owed    bool // something became durable meanwhile: a release is owed
+	made    ipc.Cursor // the last report that I has made, by its welcome
+	lag     time.Time  // until when reports that are not here yet are awaited, before anything is offered
+	held    bool       // the restriction is imposed
+	owed    bool       // something became durable meanwhile: a release is owed
 
 	oldest  ipc.Key // of the undecided intents
 	waiting time.Time
@@ -81,9 +83,10 @@ func (p *Instance) patience() time.Duration { return cmp.Or(p.cfg.Patience, Defa
 // sinkLost goes back to asking. What had been offered has reached I or not: only I can say (GT-6).
 func (p *Instance) sinkLost(cause error) error {
 	k := &p.sink
-	if p.cfg.Sink == nil || k.state != sinkLive {
+	if p.cfg.Sink == nil || k.state != sinkLive && k.lag.IsZero() {
 		return nil // it is being asked already
 	}
+	k.lag = time.Time{}
 	now := time.Now()
 	if now.Sub(k.lived) > retryMost {
 		k.wait = 0
@@ -140,7 +143,7 @@ func (p *Instance) regreet() {
 		return
 	}
 	p.sink.round++
-	p.sink.state, p.sink.since, p.sink.next = sinkAway, time.Now(), time.Time{}
+	p.sink.state, p.sink.since, p.sink.next, p.sink.lag = sinkAway, time.Now(), time.Time{}, time.Time{}
 	p.sink.owed = true
 	p.sink.held = false // it may still be in force: freeSink looks for itself
 }
@@ -172,20 +175,21 @@ func (p *Instance) greet(ctx context.Context) {
 		}
 	}
 	p.sink.state = sinkAsking
-	p.converse(ctx, func(ctx context.Context) (func() error, error) {
-		w, err := sink.Hello(ctx, hello)
+	heard := s.Heard()
+	p.converse(ctx, func(asking context.Context) (func() error, error) { // asking ends with the questions; what comes of them asks on
+		w, err := sink.Hello(asking, hello)
 		if err != nil {
 			return nil, fmt.Errorf("hello to I: %w", err)
 		}
 		reports := make([]ipc.StatusReport, 0, len(keys))
 		for _, key := range keys {
-			r, err := sink.Query(ctx, ipc.Query{Address: hello.Address, Epoch: hello.Epoch, Key: key})
+			r, err := sink.Query(asking, ipc.Query{Address: hello.Address, Epoch: hello.Epoch, Key: key})
 			if err != nil {
 				return nil, fmt.Errorf("asking I for key %s: %w", key, err)
 			}
 			reports = append(reports, r)
 		}
-		return func() error { return p.greeted(ctx, w, reports) }, nil
+		return func() error { return p.greeted(ctx, w, heard, reports) }, nil
 	})
 }
 
@@ -230,15 +234,19 @@ func (p *Instance) unanswered(ctx context.Context, err error) error {
 }
 
 // greeted takes I's welcome, and its word on every intent that was open. Never a blind re-send (GT-6).
-func (p *Instance) greeted(ctx context.Context, w ipc.Welcome, reports []ipc.StatusReport) error {
+func (p *Instance) greeted(ctx context.Context, w ipc.Welcome, heard core.Heard, reports []ipc.StatusReport) error {
 	s, k := p.state, &p.sink
-	k.greeted, k.names = true, w.Cursor.Source != ""
+	k.greeted, k.names, k.made = true, w.Cursor.Source != "", w.Cursor
 	if w.LastStep > s.StepNo {
 		p.log.Error("I has seen later steps than the ledger holds: rows are lost, or the state directory is an older copy", "reason", ipc.ReasonRowsLost,
 			"i_step", w.LastStep, "step", s.StepNo, "evidence", p.keepLedger(fmt.Errorf("the ledger ends at step %d, I has seen step %d", s.StepNo, w.LastStep)))
 		return p.bar(ipc.ReasonRowsLost)
 	}
-	if why := s.Forgot(w.LastStep, w.Cursor); why != "" && s.Halted != ipc.ReasonSinkForgot {
+	why := heard.Forgot(w.LastStep, w.Cursor)
+	if s.Heard().Forgot(w.LastStep, w.Cursor) == "" {
+		why = "" // an operator has resumed meanwhile
+	}
+	if why != "" && s.Halted != ipc.ReasonSinkForgot {
 		p.log.Error("I has lost its memory; nothing is offered to it", "reason", ipc.ReasonSinkForgot, "why", why)
 		p.keepSinkEvidence(w, why)
 		return p.bar(ipc.ReasonSinkForgot)
@@ -269,10 +277,10 @@ func (p *Instance) greeted(ctx context.Context, w ipc.Welcome, reports []ipc.Sta
 		return p.live()
 	}
 	sink, address, epoch := p.cfg.Sink, s.Address, s.Epoch
-	p.converse(ctx, func(ctx context.Context) (func() error, error) {
+	p.converse(ctx, func(asking context.Context) (func() error, error) {
 		var barred []ipc.StatusReport
 		for _, key := range unseen {
-			r, err := sink.Tombstone(ctx, ipc.Tombstone{Address: address, Epoch: epoch, Key: key})
+			r, err := sink.Tombstone(asking, ipc.Tombstone{Address: address, Epoch: epoch, Key: key})
 			if err != nil {
 				return nil, fmt.Errorf("asking I to bar key %s: %w", key, err)
 			}
@@ -291,11 +299,24 @@ func (p *Instance) greeted(ctx context.Context, w ipc.Welcome, reports []ipc.Sta
 	return nil
 }
 
-// live lets offers pass again, those first that had to wait.
+// live lets offers pass again, those first that had to wait. What I has reported is awaited before; where it does not come, another copy of the
+// state directory has acknowledged it, and positions are unknown (found by simulating copies: the book was wrong, and trusted).
 func (p *Instance) live() error {
 	k := &p.sink
-	k.state, k.lived, k.cause = sinkLive, time.Now(), nil
+	behind := p.state.Behind(k.made)
+	if behind && k.lag.IsZero() {
+		k.lag = time.Now().Add(min(snapshotFirst, p.patience()))
+		return p.flushIfDue()
+	}
+	k.state, k.lived, k.cause, k.lag = sinkLive, time.Now(), nil, time.Time{}
 	p.snapshotWait, p.snapshotNext = 0, time.Time{} // it may have been asked for in vain
+	if behind {
+		p.log.Warn("I has made reports that are not here and do not come; positions are unknown until a snapshot", "reason", ipc.ReasonExecutionGap, "i_cursor", k.made.Seq,
+			"cursor", p.state.SinkCursor().Seq)
+		if err := p.apply(p.stamp(&core.Command{Op: core.OpBehind, Who: "supervisor", Reason: ipc.ReasonExecutionGap, Restriction: unrestricted})); err != nil {
+			return err
+		}
+	}
 	waits := k.owed || slices.ContainsFunc(p.state.Book().All(), func(t *trackedIntent) bool {
 		return !t.Unsettled && (t.Again || t.Status == ipc.StatusApproved)
 	})

@@ -114,11 +114,18 @@ func (d *Daemon) connect(ctx context.Context) error {
 	if d.client, err = client.New(d.address, client.WithDefaultNamespace(Namespace), client.WithTimeout(time.Second)); err != nil {
 		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "connect to containerd at " + d.address, Err: err}
 	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.CallTimeout)
-	defer cancel()
-	v, err := d.client.Version(ctx)
+	var v client.Version
+	err = d.again(ctx, func() error {
+		ctx, cancel := d.bound(ctx)
+		defer cancel()
+		var err error
+		if v, err = d.client.Version(ctx); err != nil {
+			return d.failed("ask containerd for its version", err)
+		}
+		return nil
+	})
 	if err != nil {
-		return d.failed("ask containerd for its version", err)
+		return err
 	}
 	d.version = v.Version
 	if !newEnough(v.Version, minContainerdMajor, minContainerdMinor, 0) {
@@ -173,25 +180,53 @@ func (d *Daemon) failed(op string, err error) error {
 }
 
 // errGone says that the daemon went away while it was asked.
-var errGone = errors.New("is gone")
+var errGone = fmt.Errorf("is gone, %w", sandbox.ErrLost)
 
-// back waits for a private daemon to be there again, and reports whether it is.
+// again does something once more when the daemon went away under it and is back.
+func (d *Daemon) again(ctx context.Context, do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		if err == nil || try == startTries || !errors.Is(err, errGone) || !d.back(ctx) {
+			return err
+		}
+		d.cfg.Logger.Warn("containerd went away while it was asked; it is asked again", "error", err)
+	}
+}
+
+// backPeriod is how often back looks. The first look waits, too: the socket of a daemon that is being killed may still answer.
+const backPeriod = 50 * time.Millisecond
+
+// back waits for a private daemon to be there again, and reports whether it is: a connection of its own and the shared one answer. The shared
+// one refuses every call for up to a second after it could not connect, as if the daemon were still away, unless it is told to try at once.
 func (d *Daemon) back(ctx context.Context) bool {
 	if d.keeper == nil {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.StartTimeout)
 	defer cancel()
-	for ask(ctx, d.address, time.Second) != nil {
+	for {
 		select {
 		case <-ctx.Done():
 			return false
 		case <-d.closing:
 			return false
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(backPeriod):
+		}
+		if ask(ctx, d.address, time.Second) == nil && d.askShared(ctx) == nil {
+			return true
 		}
 	}
-	return true
+}
+
+// askShared asks over the shared connection.
+func (d *Daemon) askShared(ctx context.Context) error {
+	if c, ok := d.client.Conn().(interface{ ResetConnectBackoff() }); ok {
+		c.ResetConnectBackoff()
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := d.client.Version(ctx)
+	return err
 }
 
 // Close ends the connection and stops a daemon that this process started. It may be called any number of times.

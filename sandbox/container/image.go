@@ -86,6 +86,14 @@ func (d *Daemon) Import(ctx context.Context, archivePath string) (ref, dgst stri
 // Ensure returns the reference of an image whose digest is known, importing its archive only where containerd does not have it
 // unpacked yet: a look costs 2 ms, an import of 55 MB a second.
 func (d *Daemon) Ensure(ctx context.Context, dgst, archivePath string) (ref string, err error) {
+	err = d.again(ctx, func() (err error) {
+		ref, err = d.ensureOnce(ctx, dgst, archivePath)
+		return err
+	})
+	return ref, err
+}
+
+func (d *Daemon) ensureOnce(ctx context.Context, dgst, archivePath string) (ref string, err error) {
 	ref = imagePrefix + dgst
 	look, cancel := d.bound(ctx)
 	defer cancel()

@@ -147,7 +147,7 @@ func (s *Sandbox) createOnce(ctx context.Context, spec sandbox.Spec) (_ *runner,
 		return nil, err
 	}
 	if err := r.make(ctx, root, mounts, all, path); err != nil {
-		return nil, r.explainFailure(err)
+		return nil, lostInit(r.explainFailure(err))
 	}
 	if err := s.admit(r); err != nil {
 		r.killed.Store(true)
@@ -276,9 +276,28 @@ func (r *runner) begin(ctx context.Context) error {
 			err = fmt.Errorf("wait for the container to become the strategy: %w", ctx.Err())
 		}
 	}
-	err = r.explainFailure(fmt.Errorf("start task %s: %w", r.id, err))
+	err = lostInit(r.explainFailure(fmt.Errorf("start task %s: %w", r.id, err)))
 	err = r.box.engine.failed("start "+r.spec.Address.String(), err)
-	return errors.Join(err, r.Kill())
+	err = errors.Join(err, r.Kill())
+	if e := r.Exit(); e.Cause == sandbox.CauseSignaled || e.Cause == sandbox.CauseSetupFailed {
+		err = fmt.Errorf("%w; it was %w", err, sandbox.ErrLost)
+	}
+	return err
+}
+
+// lostInit marks the failure of a start whose shim or runc's init was killed from outside. containerd hands their words on as text.
+func lostInit(err error) error {
+	var known *sandbox.Error
+	if errors.As(err, &known) && known.Reason == sandbox.ReasonSetupOOM {
+		return err
+	}
+	text := err.Error()
+	for _, part := range []string{"signal: killed", "read init-p: connection reset by peer", "ttrpc: closed", "shim disconnected"} {
+		if strings.Contains(text, part) {
+			return fmt.Errorf("%w; it was %w", err, sandbox.ErrLost)
+		}
+	}
+	return err
 }
 
 // becomes waits, for some 100 us, until the exec has succeeded. When it fails, runc's init prints why and exits with 1;

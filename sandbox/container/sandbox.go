@@ -118,7 +118,11 @@ func Open(ctx context.Context, cfg Config) (_ *Sandbox, err error) {
 		}
 	}()
 	if s.cfg.Image != "" {
-		if s.image, err = s.engine.openImage(ctx, s.cfg.Image, Snapshotter); err != nil {
+		err = s.engine.again(ctx, func() (err error) {
+			s.image, err = s.engine.openImage(ctx, s.cfg.Image, Snapshotter)
+			return err
+		})
+		if err != nil {
 			return nil, err
 		}
 	}

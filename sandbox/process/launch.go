@@ -230,7 +230,7 @@ func (r *runner) settle(ctx context.Context, o orders, control, status *os.File)
 			Err: fmt.Errorf("the kernel killed stage two: it needs more than %d bytes", r.spec.Limits.MemoryBytes)}
 	}
 	return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "build the sandbox",
-		Err: errors.Join(errors.New("stage two ended without a report"), err), Remedy: "see whether main calls process.Init first"}
+		Err: errors.Join(fmt.Errorf("stage two ended without a report, it may be %w", sandbox.ErrLost), err), Remedy: "see whether main calls process.Init first"}
 }
 
 // abandon ends a stage two that failed and adds to the error what it printed.

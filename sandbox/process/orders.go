@@ -3,10 +3,12 @@ package process
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/msup/msup/sandbox"
+	"golang.org/x/sys/unix"
 )
 
 // stage2Name is argv[0] of stage two, by which Init recognises it.
@@ -75,6 +77,9 @@ func writeOrders(w io.Writer, o orders) error {
 	}
 	_, err = w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...))
 	if err != nil {
+		if errors.Is(err, unix.EPIPE) { // who reads them has ended
+			err = fmt.Errorf("%w: it may be %w", err, sandbox.ErrLost)
+		}
 		return fmt.Errorf("write orders: %w", err)
 	}
 	return nil

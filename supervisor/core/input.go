@@ -154,6 +154,8 @@ const (
 	OpAbandon     CommandOp = 7
 	// OpReask says that the connection to I ended, or that I refused to take offers: what was offered must be asked about before anything else.
 	OpReask CommandOp = 8
+	// OpBehind says that I has made reports which are not here and do not come: only a snapshot says what the positions are.
+	OpBehind CommandOp = 9
 )
 
 // Command is an operator's command.

@@ -24,21 +24,40 @@ func (s *State) heard(t *gate.Tracked, status ipc.Status) {
 	}
 }
 
-// Forgot compares what I says of itself at the beginning of a connection with what it is known to have, and says what is missing; "" =
-// nothing. An I that names no source of reports cannot be compared.
-func (s *State) Forgot(lastStep ipc.Step, c ipc.Cursor) string {
-	mine := s.cursor(c.Source)
+// Heard is what I was known to have at one moment: I is asked beside the pump, and what arrives meanwhile may be newer than its welcome.
+type Heard struct {
+	step    ipc.Step
+	cursors []ipc.Cursor
+}
+
+// Heard returns what I is known to have now.
+func (s *State) Heard() Heard { return Heard{s.Sink.Step, slices.Clone(s.Cursors)} }
+
+// Forgot compares what I says of itself at the beginning of a connection with what it was known to have when it was greeted, and says what is
+// missing; "" = nothing. An I that names no source of reports cannot be compared.
+func (h Heard) Forgot(lastStep ipc.Step, c ipc.Cursor) string {
+	mine := ipc.Cursor{Source: c.Source}
+	if i := slices.IndexFunc(h.cursors, func(at ipc.Cursor) bool { return at.Source == c.Source }); i >= 0 {
+		mine = h.cursors[i]
+	}
 	switch {
 	case c.Source == "":
 		return ""
-	case lastStep < s.Sink.Step:
-		return fmt.Sprintf("I has seen step %d and has judged step %d before", lastStep, s.Sink.Step)
+	case lastStep < h.step:
+		return fmt.Sprintf("I has seen step %d and has judged step %d before", lastStep, h.step)
 	case c.Epoch < mine.Epoch:
 		return fmt.Sprintf("I is in source epoch %d and was in %d before", c.Epoch, mine.Epoch)
 	case c.Epoch == mine.Epoch && c.Seq < mine.Seq:
 		return fmt.Sprintf("I has made %d reports and had made %d before", c.Seq, mine.Seq)
 	}
 	return ""
+}
+
+// Behind reports whether I has made reports that were not taken here. It sends those again that nobody acknowledged; but another copy of the
+// state directory may have acknowledged some, and with them they are gone.
+func (s *State) Behind(c ipc.Cursor) bool {
+	mine := s.cursor(c.Source)
+	return c.Seq > 0 && (c.Epoch > mine.Epoch || c.Epoch == mine.Epoch && c.Seq > mine.Seq)
 }
 
 // SinkCursor is how far I's reports have been taken.

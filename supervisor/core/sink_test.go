@@ -28,7 +28,7 @@ func TestAnIThatKnowsLessThanItDid(t *testing.T) {
 		{"nothing", 0, ipc.Cursor{Source: "execution", Epoch: 4, Seq: 0}, true},
 		{"one that says nothing of itself", 0, ipc.Cursor{}, false},
 	} {
-		if why := s.Forgot(c.step, c.cursor); (why != "") != c.forgot {
+		if why := s.Heard().Forgot(c.step, c.cursor); (why != "") != c.forgot {
 			t.Errorf("%s: %q", c.what, why)
 		}
 	}
@@ -63,6 +63,35 @@ func TestResumingWithAnIWithoutMemory(t *testing.T) {
 	}
 	if s.SinkCursor() != (ipc.Cursor{}) || s.cursor("risk").Seq != 99 || s.Sink.Step != 0 {
 		t.Errorf("cursors %v, sink %+v", s.Cursors, s.Sink)
+	}
+}
+
+// I is asked beside the pump: a report that comes before its welcome is taken is no sign that I has lost one; and reports that it has made
+// and that are not here are seen, whatever was acknowledged.
+// Proves: GT-6, BP-3
+func TestWhatIWasKnownToHave(t *testing.T) {
+	s := New(ipc.Address{Bot: "b", Strategy: "s", Instance: "i"}, ipc.Lineage{1})
+	welcome := ipc.Cursor{Source: "i", Epoch: 1, Seq: 4}
+	s.setCursor(welcome)
+	greeted := s.Heard()
+	s.setCursor(ipc.Cursor{Source: "i", Epoch: 1, Seq: 5})
+	if why := greeted.Forgot(0, welcome); why != "" {
+		t.Errorf("a report that came meanwhile: %s", why)
+	}
+	if s.Heard().Forgot(0, welcome) == "" {
+		t.Error("an I that names fewer reports than were taken has forgotten nothing")
+	}
+	for seq, behind := range map[uint64]bool{0: false, 4: false, 5: false, 6: true} {
+		if s.Behind(ipc.Cursor{Source: "i", Epoch: 1, Seq: seq}) != behind {
+			t.Errorf("I has made %d reports, 5 were taken: behind is not %t", seq, behind)
+		}
+	}
+	e, err := s.Step(&Command{Op: OpBehind, Restriction: gate.Unrestricted()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Book().Unknown() != ipc.ReasonExecutionGap || !e.Snapshot {
+		t.Errorf("unknown %q, snapshot %t", s.Book().Unknown(), e.Snapshot)
 	}
 }
 

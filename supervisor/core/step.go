@@ -335,6 +335,10 @@ func (s *State) command(in *Command, e *Effects) error {
 		s.ordered(in, e)
 	case OpReask:
 		s.reask()
+	case OpBehind:
+		s.gate.Book.SetUnknown(ipc.ReasonExecutionGap)
+		e.Snapshot = true
+		e.note(guard.Degrade, ipc.ReasonExecutionGap, "I has made reports that were not taken here, and does not send them again")
 	case OpShutdown:
 		return s.enqueue(&ipc.Shutdown{Reason: in.Reason})
 	case OpMode:

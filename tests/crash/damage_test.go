@@ -22,7 +22,7 @@ func TestDamagedStateDirectory(t *testing.T) {
 	s := newSetting(t, plan{strategies: map[string]map[string]string{"turner": turner("0.002")}, events: 700, args: []string{"--durability", "process"}, atLeast: 40})
 	// A run that is stopped in order ends with a step of its own, on_shutdown: each base has its own undisturbed end.
 	bases := []*setting{halfWay(t, s, false), halfWay(t, s, true)}
-	c := newCampaign(t, 200)
+	c := newCampaign(t, 100)
 	c.run(func(seed uint64, chance *rand.Rand) (_ int, err error) {
 		w, err := bases[seed%2].numbered(seed)
 		if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // failures is N of the N-th call that fails.
-const failures = 100
+const failures = 100 // all of them with -trials 100
 
 // The N-th write, sync or truncation of the state directory fails, alone or with the nineteen after it: with EIO, or for want of space. The
 // supervisor fails closed, and goes on by itself where it can; after one more run I was told what it is told without, and nothing twice.
@@ -22,7 +22,7 @@ const failures = 100
 func TestFailingDisk(t *testing.T) {
 	s := newSetting(t, plan{strategies: map[string]map[string]string{"turner": turner("0")}, events: 700, atLeast: 40})
 	total := s.countPoints()[moment{"", true}]
-	c := newCampaign(t, failures)
+	c := newCampaign(t, 20)
 	c.run(func(seed uint64, _ *rand.Rand) (int, error) {
 		n := int((seed-1)%failures) + 1
 		at, many, errno := n, 1, syscall.EIO

@@ -14,8 +14,8 @@ import (
 // Proves: NN-1, NN-7, BC-N, DOD-1, SB-L1, SB-L2, SB-L3
 func TestParity(t *testing.T) {
 	for file, events := range map[string]int{
-		"lean/Data/forex/fxcm/tick/eurusd/20140508_quote.zip": 12000,
-		"hftbacktest/usdm/btcusdt_20240808.gz":                12000,
+		"lean/Data/forex/fxcm/tick/eurusd/20140508_quote.zip": 6000,
+		"hftbacktest/usdm/btcusdt_20240808.gz":                6000,
 	} {
 		t.Run(strings.ReplaceAll(file, "/", "_"), func(t *testing.T) {
 			path, ok := recordings.Path(t, file)

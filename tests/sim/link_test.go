@@ -105,6 +105,9 @@ func (l *link) send(what func() []any) error {
 
 // ask is a question whose answer is awaited: it goes behind everything on the wire.
 func (l *link) ask(ctx context.Context, what func() ipc.StatusReport) (ipc.StatusReport, error) {
+	if err := ctx.Err(); err != nil { // as the wire's client does
+		return ipc.StatusReport{}, err
+	}
 	answer := make(chan ipc.StatusReport, 1)
 	if err := l.send(func() []any { answer <- what(); return nil }); err != nil {
 		return ipc.StatusReport{}, err
