@@ -141,11 +141,11 @@ func (v *victim) find(supervisor int, what string) (int, error) {
 	if what == "runner" {
 		return r.PID, nil
 	}
-	parent, name := parentOf(r.PID)
+	parent, _ := parentOf(r.PID)
 	if parent <= 1 || parent == supervisor {
 		return 0, nil
 	}
-	if name = commOf(parent); !strings.HasPrefix(name, "containerd-shim") {
+	if name := commOf(parent); !strings.HasPrefix(name, "containerd-shim") {
 		return 0, nil // runc, which is making the container
 	}
 	return parent, nil
