@@ -27,6 +27,8 @@ FUZZ_SECONDS_IN_ALL = 60
 # What the supervisor does about such runners is raced in sandbox/process, sandbox/container and tests/sim; `go test
 # -race ./tests/e2e` races the stories, which takes three times as long.
 NOT_RACED = {"./sandbox/wasm", "./sandbox/wasm/wasmtest", "./sandbox/image", "./supervisor/pack", "./cmd/msup"}
+# Packages that take minutes, and so no part of `make test-quick`.
+MINUTES = NOT_RACED | {"./sandbox/container", "./statedb", "./supervisor/lease"}
 NOT_RACED_FOLDERS = {"bench", "crash", "e2e", "hostile", "load", "replay"}
 
 # Test names of the classes that look at the same files from three languages.
@@ -386,7 +388,7 @@ def plan(which: str, fuzz_seconds: int | None = None) -> list[Class]:
     if which == "quick":
         return [
             Class("arch", [go_test(about_tree, timeout_s=120)]),
-            Class("go", [go_test(units + conformance, "-short", timeout_s=300)]),
+            Class("go", [go_test([one for one in units + conformance if one not in MINUTES], "-short", timeout_s=300)]),
             Class("python", [pytest("python", python_paths, timeout_s=180)]),
             Class("rust", [cargo("test", "--no-fail-fast", "--quiet", read=read_cargo, timeout_s=240)]),
         ]
