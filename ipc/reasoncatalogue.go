@@ -472,7 +472,7 @@ var catalogue = []Reason{
 	},
 	{
 		ReasonWasmReturnInvalid, ReasonDegrade, "The strategy's Wasm module returned an address, a length or frames that cannot be true.",
-		"Use the crate msup unchanged; with a guest of your own, follow the guest ABI: whole frames inside the memory, valid until the next call.",
+		"Use msup's crate as it is; with a guest of your own, follow the guest ABI: whole frames inside the memory, valid until the next call.",
 	},
 	{
 		ReasonEpochUnknown, ReasonRefuse, "I was addressed under an epoch that no hello has announced to it.",

@@ -15,7 +15,7 @@ import (
 func TestParity(t *testing.T) {
 	for file, events := range map[string]int{
 		"lean/Data/forex/fxcm/tick/eurusd/20140508_quote.zip": 6000,
-		"hftbacktest/usdm/btcusdt_20240808.gz":                6000,
+		"hftbacktest/usdm/btcusdt_20240808.gz":                12000,
 	} {
 		t.Run(strings.ReplaceAll(file, "/", "_"), func(t *testing.T) {
 			path, ok := recordings.Path(t, file)
