@@ -253,6 +253,15 @@ func (r *runner) beforeExec(pid int) error {
 	return nil
 }
 
+// passes follows what the latch decided: the exec that it let through turns runc's init into the strategy.
+func (r *runner) passes(ctx context.Context) error {
+	passed, err := r.latch.hasPassed()
+	if passed {
+		err = r.becomes(ctx)
+	}
+	return err
+}
+
 // begin lets a made container become the strategy.
 func (r *runner) begin(ctx context.Context) error {
 	ctx, cancel := r.box.engine.bound(ctx)
@@ -262,18 +271,20 @@ func (r *runner) begin(ctx context.Context) error {
 	if err == nil {
 		select {
 		case <-r.latch.ready:
-			var passed bool
-			if passed, err = r.latch.hasPassed(); passed {
-				err = r.becomes(ctx)
-			}
-			if err == nil {
-				r.watchDisk()
-				return nil
-			}
+			err = r.passes(ctx)
 		case <-r.gone:
-			err = errors.New("its process ended before it became the strategy")
+			select { // a short life: it was let through, and has ended since
+			case <-r.latch.ready:
+				err = r.passes(ctx)
+			default:
+				err = errors.New("its process ended before it became the strategy")
+			}
 		case <-ctx.Done():
 			err = fmt.Errorf("wait for the container to become the strategy: %w", ctx.Err())
+		}
+		if err == nil {
+			r.watchDisk()
+			return nil
 		}
 	}
 	err = lostInit(r.explainFailure(fmt.Errorf("start task %s: %w", r.id, err)))
