@@ -8,7 +8,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from msup.dec import to_dec
+from msup.dec import WireDecimal, to_dec
 from msup.error import LimitError, StepError
 from msup.instrument import Instrument
 from msup.intent import (
@@ -65,6 +65,11 @@ Number = Decimal | int | str
 
 _NOTHING: Final[list[Any]] = []  # stands for every empty part of an answer; never written to
 _CHECKPOINT: Final = StateUpdates(True, None)
+_NONE_YET: Final = object()
+_IMMUTABLE: Final[frozenset[type]] = frozenset({Decimal, WireDecimal, int, str})
+# Looking a member up in its enum costs as much as making the body of an order.
+_BUY, _SELL, _GTC = Side.BUY, Side.SELL, TimeInForce.GTC
+_MARKET, _LIMIT, _STOP, _STOP_LIMIT = OrderType.MARKET, OrderType.LIMIT, OrderType.STOP, OrderType.STOP_LIMIT
 
 
 class Context:
@@ -84,6 +89,8 @@ class Context:
         "_mode",
         "_now",
         "_open",
+        "_quantity",
+        "_quantity_given",
         "_restored",
         "_risk_context",
         "_rng",
@@ -113,6 +120,8 @@ class Context:
         self._now = 0
         self._step = 0
         self._trace_id = ""
+        self._quantity_given: object = _NONE_YET
+        self._quantity: Decimal = to_dec(0)
         self._open = False
         self._dirty = False
         self._checkpoint = False
@@ -218,7 +227,7 @@ class Context:
         With ``name`` the key is the name's: the same name never orders twice.
         """
         return self._order(
-            Side.BUY, instrument, quantity, limit, stop, tif, reduce_only, post_only, risk, name, proposal
+            _BUY, instrument, quantity, limit, stop, tif, reduce_only, post_only, risk, name, proposal
         )  # fmt: skip
 
     def sell(
@@ -237,7 +246,7 @@ class Context:
     ) -> str:
         """Ask for a sell order; see ``buy``."""
         return self._order(
-            Side.SELL, instrument, quantity, limit, stop, tif, reduce_only, post_only, risk, name, proposal
+            _SELL, instrument, quantity, limit, stop, tif, reduce_only, post_only, risk, name, proposal
         )  # fmt: skip
 
     def cancel(
@@ -394,18 +403,21 @@ class Context:
         proposal: str,
     ) -> str:
         if limit is None:
-            kind = OrderType.MARKET if stop is None else OrderType.STOP
+            kind = _MARKET if stop is None else _STOP
         else:
-            kind = OrderType.LIMIT if stop is None else OrderType.STOP_LIMIT
+            kind = _LIMIT if stop is None else _STOP_LIMIT
             limit = to_dec(limit, "limit")
+        if quantity is not self._quantity_given:  # most strategies order one size, which is the same object for ever
+            self._quantity = _positive(quantity, "quantity")
+            self._quantity_given = quantity if type(quantity) in _IMMUTABLE else _NONE_YET
         body = OrderBody(
             self._instrument_of(instrument),
             side,
             kind,
-            _positive(quantity, "quantity"),
+            self._quantity,
             limit,
             None if stop is None else to_dec(stop, "stop"),
-            tif if tif.__class__ is TimeInForce else TimeInForce(tif),  # the call costs more than all other fields
+            tif if tif is _GTC or tif.__class__ is TimeInForce else TimeInForce(tif),
             bool(reduce_only),
             bool(post_only),
         )

@@ -88,6 +88,30 @@ def test_order_types_follow_from_the_prices() -> None:
     assert answer.intents[3].meta.proposal == "p-1"
 
 
+class Growing:
+    """An integer that is another one each time it is asked, as a mutable number of somebody's library may be."""
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def __index__(self) -> int:
+        self.value += 1
+        return self.value
+
+    def __int__(self) -> int:
+        return self.__index__()
+
+
+# Proves: DM-4
+def test_each_order_has_its_own_quantity() -> None:
+    size, growing = Decimal("0.5"), Growing()
+    quantities: list[Any] = [size, size, 2, size, growing, growing, Decimal("0.50"), "3", size]
+    answer = doing(lambda ctx: [ctx.buy("BTCUSDT", quantity) for quantity in quantities])
+    bodies: list[Any] = [intent.body for intent in answer.intents]
+    found = [str(body.quantity) for body in bodies]
+    assert found == ["0.5", "0.5", "2", "0.5", "1", "2", "0.5", "3", "0.5"]
+
+
 # Proves: DM-4
 def test_the_other_intents() -> None:
     key = "0" * 32
