@@ -24,6 +24,9 @@ from testclasses import ROOT, Class, Outcome, plan
 
 RECORDINGS_DEFAULT = ROOT.parent / "shared" / "data"
 BUDGET_MINUTES = 25
+# What failed is told again at the end, because some readers of a long run see only its last lines.
+REPEATED = 4
+REPEATED_LINES = 16
 
 
 def recordings(env: dict[str, str]) -> Path | None:
@@ -56,6 +59,14 @@ def run_class(one: Class, env: dict[str, str]) -> Outcome:
     return outcome
 
 
+def brief(problem: str) -> str:
+    """The name of what failed, and the end of what it said."""
+    lines = problem.splitlines()
+    if len(lines) <= REPEATED_LINES:
+        return problem
+    return "\n".join([lines[0], "    …", *lines[1 - REPEATED_LINES :]])
+
+
 def summarise(outcomes: dict[str, Outcome], seconds: float, absent: bool, ci: bool) -> int:
     passed = sum(outcome.passed for outcome in outcomes.values())
     failed = sum(outcome.failed for outcome in outcomes.values())
@@ -72,6 +83,8 @@ def summarise(outcomes: dict[str, Outcome], seconds: float, absent: bool, ci: bo
     for name, outcome in outcomes.items():
         if outcome.failed:
             print(f"failed: {name} ({outcome.failed}), see build/test/{name}.log")
+            for problem in outcome.problems[:REPEATED]:
+                print(f"  {brief(problem)}")
     print(f"{len(outcomes)} classes in {took(seconds)}")
     if seconds > BUDGET_MINUTES * 60:
         print(f"longer than the {BUDGET_MINUTES} minutes that this may take: see which class grew")

@@ -48,6 +48,18 @@ def test_go_shows_the_failed_test_once_with_its_output() -> None:
     assert "size is 2, want 1" in found.problems[0]
 
 
+def test_the_end_names_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    said = "\n".join(f"    line {number}" for number in range(60))
+    outcome = Outcome(passed=3)
+    outcome.fail(f"p TestA/x\n{said}")
+    assert runtests.summarise({"go-race": outcome}, 60, absent=False, ci=True) == 1
+    shown = capsys.readouterr().out
+    assert "failed: go-race (1)" in shown
+    assert "p TestA/x" in shown
+    assert "line 59" in shown
+    assert "line 3\n" not in shown
+
+
 def test_go_parent_that_fails_by_itself_counts() -> None:
     lines = [event("pass", "TestA/x"), event("fail", "TestA"), event("fail")]
     found = testclasses.read_go(lines, 1)
