@@ -31,8 +31,8 @@ NOT_RACED = {"./sandbox/wasm", "./sandbox/wasm/wasmtest", "./sandbox/image", "./
 MINUTES = NOT_RACED | {"./sandbox/container", "./statedb", "./supervisor/lease"}
 NOT_RACED_FOLDERS = {"bench", "crash", "e2e", "hostile", "load", "replay"}
 
-# Campaigns of one package whose processes are the test binary started a thousand times: the race detector makes each five
-# times as dear, and the package's other tests race the same code.
+# Campaigns of one package whose processes are the test binary started a thousand times: the race detector makes each
+# five times as dear, and the package's other tests race the same code.
 CAMPAIGNS = {"./statedb": "^(TestEveryWriteMayFail|TestDamageIsDetectedOrHarmless)$"}
 
 # Test names of the classes that look at the same files from three languages.
