@@ -14,6 +14,7 @@ import (
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/cgroup"
+	"github.com/msup/msup/sandbox/owned"
 )
 
 // Reap removes what dead supervisors left in this runtime directory: processes by their control groups, tasks and
@@ -28,7 +29,7 @@ func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
 	var errs []error
 	for _, e := range entries {
 		path := filepath.Join(s.cfg.RuntimeDir, e.Name())
-		if strings.HasSuffix(e.Name(), ".json.new") {
+		if strings.HasSuffix(e.Name(), ".json"+owned.Suffix) {
 			rec, err := lockRecord(path)
 			if rec != nil {
 				err = errors.Join(err, rec.remove())

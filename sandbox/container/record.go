@@ -2,15 +2,13 @@ package container
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
 
 	"github.com/msup/msup/sandbox"
-	"golang.org/x/sys/unix"
+	"github.com/msup/msup/sandbox/owned"
 )
 
 // record is what Reap needs to know about a runner whose supervisor died. The supervisor holds an flock on it for the
@@ -32,51 +30,28 @@ var recordName = regexp.MustCompile(`^(c[0-9a-f]{12})\.json$`)
 
 func newRecord(dir string, data recordData) (*record, error) {
 	rec := &record{path: filepath.Join(dir, data.ID+".json"), recordData: data}
-	// Locked before it has its name: no other supervisor can take it for a dead one's.
-	temp := rec.path + ".new"
 	body, err := json.Marshal(data)
 	if err != nil {
 		return nil, fmt.Errorf("encode the record: %w", err)
 	}
-	if rec.file, err = os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err != nil {
-		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "record a runner", Err: err, Remedy: "make the runtime directory writable"}
-	}
-	if err = unix.Flock(int(rec.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-		if _, err = rec.file.Write(append(body, '\n')); err == nil {
-			err = os.Rename(temp, rec.path)
-		}
-	}
+	rec.file, err = owned.Create(rec.path, func(f *os.File) error {
+		_, err := f.Write(append(body, '\n'))
+		return err
+	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("record a runner: %w", err), rec.file.Close(), os.Remove(temp))
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "record a runner", Err: err, Remedy: "make the runtime directory writable"}
 	}
 	return rec, nil
 }
 
 // remove deletes the record and then lets go of it.
-func (rec *record) remove() error {
-	err := os.Remove(rec.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, rec.file.Close())
-}
+func (rec *record) remove() error { return owned.Remove(rec.path, rec.file) }
 
 // lockRecord opens a record that nobody holds; nil when somebody does or it is gone.
 func lockRecord(path string) (*record, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reap %s: %w", path, err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, f.Close()
-	} else if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
-	}
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // its owner removed it between open and lock
-		return nil, f.Close()
+	f, err := owned.Take(path)
+	if f == nil || err != nil {
+		return nil, err
 	}
 	return &record{path: path, file: f}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/cgroup"
+	"github.com/msup/msup/sandbox/owned"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,18 +48,12 @@ func (s *Sandbox) newRecord(id string, spec sandbox.Spec) (*record, error) {
 	}
 	rec := &record{path: filepath.Join(s.dir, id+".json"), recordData: recordData{
 		ID: id, Address: spec.Address.String(), Lane: groupLane(spec), CgroupParent: s.cgroups.Parent(), Supervisor: os.Getpid(), BootID: boot}}
-	// Locked before it has its name: no other supervisor can take it for a dead one's.
-	temp := rec.path + ".new"
-	if rec.file, err = os.OpenFile(temp, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600); err != nil {
-		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "record a runner", Err: err, Remedy: "make the runtime directory writable"}
-	}
-	if err = unix.Flock(int(rec.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
-		if err = rec.save(); err == nil {
-			err = os.Rename(temp, rec.path)
-		}
-	}
+	rec.file, err = owned.Create(rec.path, func(f *os.File) error {
+		rec.file = f
+		return rec.save()
+	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("record a runner: %w", err), rec.file.Close(), os.Remove(temp))
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "record a runner", Err: err, Remedy: "make the runtime directory writable"}
 	}
 	return rec, nil
 }
@@ -84,13 +79,7 @@ func (rec *record) setProcess(pid int) error {
 }
 
 // remove deletes the record and then lets go of it.
-func (rec *record) remove() error {
-	err := os.Remove(rec.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, rec.file.Close())
-}
+func (rec *record) remove() error { return owned.Remove(rec.path, rec.file) }
 
 // Reap removes what dead supervisors left in this runtime directory.
 func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
@@ -101,7 +90,7 @@ func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
 	}
 	var errs []error
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ".json.new") {
+		if strings.HasSuffix(e.Name(), ".json"+owned.Suffix) {
 			errs = append(errs, removeIfUnlocked(filepath.Join(s.dir, e.Name())))
 			continue
 		}
@@ -122,17 +111,9 @@ func removeIfUnlocked(path string) error {
 
 // lockRecord opens a record that nobody holds; nil when somebody does or it is gone.
 func lockRecord(path string) (*record, error) {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reap %s: %w", path, err)
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, f.Close()
-	} else if err != nil {
-		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	f, err := owned.Take(path)
+	if f == nil || err != nil {
+		return nil, err
 	}
 	return &record{path: path, file: f}, nil
 }
