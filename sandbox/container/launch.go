@@ -17,6 +17,8 @@ import (
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/endpoint"
+	"github.com/msup/msup/sandbox/folder"
 	"golang.org/x/sys/unix"
 )
 
@@ -92,7 +94,7 @@ func (s *Sandbox) create(ctx context.Context, spec sandbox.Spec) (*runner, error
 // createOnce removes what was made when a later step fails.
 func (s *Sandbox) createOnce(ctx context.Context, spec sandbox.Spec) (_ *runner, err error) {
 	op := "start " + spec.Address.String()
-	r := &runner{box: s, spec: spec, done: make(chan struct{}), gone: make(chan struct{}), connReady: make(chan struct{})}
+	r := &runner{box: s, spec: spec, done: make(chan struct{}), gone: make(chan struct{})}
 	r.logs.Store(sandbox.NewLogLimiter(spec.Limits, spec.Log))
 	defer func() {
 		if err == nil {
@@ -113,7 +115,7 @@ func (s *Sandbox) createOnce(ctx context.Context, spec sandbox.Spec) (_ *runner,
 	if r.record, err = newRecord(s.cfg.RuntimeDir, data); err != nil {
 		return nil, err
 	}
-	if r.ids, err = lockRange(s.cfg.UIDLockFile); err != nil {
+	if r.ids, err = userIDs(s.cfg.UIDLockFile).Claim(); err != nil {
 		return nil, err
 	}
 	atFirst := spec.Limits
@@ -129,7 +131,7 @@ func (s *Sandbox) createOnce(ctx context.Context, spec sandbox.Spec) (_ *runner,
 	if err != nil {
 		return nil, err
 	}
-	all, err := places(spec, r.socketDir)
+	all, err := places(spec, r.socketDir())
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +156,7 @@ func (s *Sandbox) createOnce(ctx context.Context, spec sandbox.Spec) (_ *runner,
 		return nil, err
 	}
 	if spec.NeedSocket {
-		go r.accept()
+		go r.endpoint.Accept(r.recognise, r.refused)
 	}
 	go r.supervise()
 	return r, nil
@@ -188,11 +190,9 @@ func (r *runner) folders() (string, error) {
 		return "", fmt.Errorf("make the runner's folder: %w", err)
 	}
 	if r.spec.NeedSocket {
-		dir := filepath.Join(r.box.cfg.RuntimeDir, r.id)
-		if r.listener, err = listen(dir, r.uid()); err != nil {
+		if r.endpoint, err = endpoint.Listen(filepath.Join(r.box.cfg.RuntimeDir, r.id), r.uid()); err != nil {
 			return "", err
 		}
-		r.socketDir = dir
 	}
 	return private, nil
 }
@@ -283,7 +283,7 @@ func (r *runner) begin(ctx context.Context) error {
 			err = fmt.Errorf("wait for the container to become the strategy: %w", ctx.Err())
 		}
 		if err == nil {
-			r.watchDisk()
+			folder.Watch(r.spec.Writable, r.done, r.breached)
 			return nil
 		}
 	}
@@ -408,9 +408,12 @@ func (r *runner) remove(ctx context.Context) error {
 	if r.latch != nil {
 		errs = append(errs, r.latch.close())
 	}
-	errs = append(errs, r.closeSocket(), r.letGo(), removeWorkDir(r.box.workDir(r.id)))
+	if r.endpoint != nil {
+		errs = append(errs, r.endpoint.Close())
+	}
+	errs = append(errs, r.letGo(), removeWorkDir(r.box.workDir(r.id)))
 	if r.ids != nil {
-		errs = append(errs, r.handBack(), r.ids.release())
+		errs = append(errs, folder.HandBack(r.spec.Writable), r.ids.Release())
 	}
 	if err := errors.Join(errs...); err != nil {
 		r.box.leftover.Store(true)

@@ -32,7 +32,7 @@ func (r *runner) specification(root string, all []place, cgroupsPath string) *sp
 		env = append(env, sandbox.SocketEnv+"="+sandbox.SocketPath)
 	}
 	score := max(runnerOOMScore, ownOOMScore())
-	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(r.ids.base), Size: rangeSize}}
+	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(r.ids.First), Size: rangeSize}}
 	s := &specs.Spec{
 		Version:  "1.0.2", // the latest that runc 1.1 knows
 		Hostname: "msup",

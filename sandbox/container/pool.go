@@ -100,7 +100,7 @@ func (s *Sandbox) prepareNext(r *runner) {
 	}
 	s.busy.Go(func() {
 		if r.spec.NeedSocket {
-			<-r.connReady
+			<-r.endpoint.Settled()
 		}
 		select {
 		case <-r.done: // one that ends at once gets no successor: it would only be made for the next failure

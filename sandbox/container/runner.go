@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,9 @@ import (
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/cgroup"
+	"github.com/msup/msup/sandbox/endpoint"
+	"github.com/msup/msup/sandbox/folder"
+	"github.com/msup/msup/sandbox/userid"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,15 +33,14 @@ type runner struct {
 	box       *Sandbox
 	spec      sandbox.Spec
 	id        string
-	ids       *uidRange
+	ids       *userid.Claim
 	record    *record
 	group     *cgroup.Group
 	latch     *latch
-	shim      string // name of the shared one; "" = its own
-	inShim    bool   // a task was made in the shared one
-	shimAt    string // the shim's socket, where it is known
-	listener  *net.UnixListener
-	socketDir string
+	shim      string             // name of the shared one; "" = its own
+	inShim    bool               // a task was made in the shared one
+	shimAt    string             // the shim's socket, where it is known
+	endpoint  *endpoint.Endpoint // nil unless spec.NeedSocket
 	container client.Container
 	task      client.Task
 	pid       int
@@ -47,16 +48,11 @@ type runner struct {
 	logs      atomic.Pointer[sandbox.LogLimiter]
 	pumps     sync.WaitGroup
 	killed    atomic.Bool
-	disk      atomic.Pointer[diskBreach] // set before the kill that it causes
+	disk      atomic.Pointer[folder.Breach] // set before the kill that it causes
 
 	pidfdMu sync.Mutex
 	pidfd   *os.File
 	gone    chan struct{} // closed when the process has ended
-
-	connReady chan struct{} // closed when conn or connErr is set
-	connOnce  sync.Once
-	conn      net.Conn
-	connErr   error
 
 	mu      sync.Mutex
 	ended   bool
@@ -73,7 +69,7 @@ func (r *runner) Done() <-chan struct{}  { return r.done }
 func (r *runner) Logs() sandbox.LogStats { return r.logs.Load().Stats() }
 
 // uid is the strategy's user id on the host.
-func (r *runner) uid() int { return r.ids.base + innerID }
+func (r *runner) uid() int { return r.ids.First + innerID }
 
 func (r *runner) Exit() sandbox.Exit {
 	select {
@@ -263,8 +259,10 @@ func (r *runner) supervise() {
 	exit := r.explain(end, usage) // what was printed last follows once the FIFOs are drained
 	errs = append(errs, r.remove(context.Background()))
 	exit.Stderr = r.logs.Load().StderrTail()
-	r.setConn(nil, &sandbox.Error{Reason: sandbox.ReasonNoConnection, Op: "connect to " + r.spec.Address.String(),
-		Err: fmt.Errorf("the runner ended first: %s", exit), Remedy: "see its log: " + exit.Stderr})
+	if r.endpoint != nil {
+		r.endpoint.End(&sandbox.Error{Reason: sandbox.ReasonNoConnection, Op: "connect to " + r.spec.Address.String(),
+			Err: fmt.Errorf("the runner ended first: %s", exit), Remedy: "see its log: " + exit.Stderr})
+	}
 	r.mu.Lock()
 	r.ended, r.usage = true, usage
 	r.exit, r.cleanUp = exit, errors.Join(errs...)
@@ -293,8 +291,8 @@ func (r *runner) explain(end ending, usage sandbox.Usage) sandbox.Exit {
 		e.Detail = fmt.Sprintf("it wanted more than its memory limit of %d bytes; raise the limit or use less", r.spec.Limits.MemoryBytes)
 	case r.disk.Load() != nil && (byKill || !end.known):
 		breach := r.disk.Load()
-		e.Cause, e.Reason, e.Signal, e.DiskBytes, e.DiskLimit = sandbox.CauseKilled, sandbox.ReasonDisk, int(syscall.SIGKILL), breach.bytes, breach.limit
-		e.Detail = fmt.Sprintf("it wrote %d bytes to %s, more than the %d allowed", breach.bytes, breach.target, breach.limit)
+		e.Cause, e.Reason, e.Signal, e.DiskBytes, e.DiskLimit = sandbox.CauseKilled, sandbox.ReasonDisk, int(syscall.SIGKILL), breach.Bytes, breach.Limit
+		e.Detail = fmt.Sprintf("it wrote %d bytes to %s, more than the %d allowed", breach.Bytes, breach.Target, breach.Limit)
 	case r.killed.Load() && (byKill || !end.known):
 		e.Cause, e.Reason, e.Signal, e.Detail = sandbox.CauseKilled, sandbox.ReasonKilled, int(syscall.SIGKILL), "the supervisor killed it"
 	case !end.known:

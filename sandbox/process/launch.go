@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -19,6 +17,8 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/endpoint"
+	"github.com/msup/msup/sandbox/folder"
 	"golang.org/x/sys/unix"
 )
 
@@ -44,7 +44,7 @@ func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner,
 
 // launch does the supervisor's half of a start. What it has made so far is undone in reverse when a later step fails.
 func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, probe bool) (_ *runner, err error) {
-	r := &runner{box: s, spec: spec, done: make(chan struct{}), connReady: make(chan struct{}), uid: os.Geteuid(), pidfd: -1}
+	r := &runner{box: s, spec: spec, done: make(chan struct{}), uid: os.Geteuid(), pidfd: -1}
 	var undo []func() error
 	defer func() {
 		if err == nil {
@@ -66,11 +66,11 @@ func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, probe bool) (_ 
 	}
 	undo = append(undo, r.record.remove)
 	if s.root {
-		if r.uidLock, err = lockUID(s.uidFile); err != nil {
+		if r.ids, err = userIDs(s.uidFile).Claim(); err != nil {
 			return nil, err
 		}
-		r.uid = r.uidLock.uid
-		undo = append(undo, r.uidLock.release)
+		r.uid = r.ids.First
+		undo = append(undo, r.ids.Release)
 	}
 	atFirst := spec.Limits
 	atFirst.PIDs = max(atFirst.PIDs, stage2Threads)
@@ -78,13 +78,11 @@ func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, probe bool) (_ 
 		return nil, err
 	}
 	undo = append(undo, func() error { return r.group.Remove(context.Background()) })
-	dir := filepath.Join(s.dir, r.id)
 	if spec.NeedSocket {
-		if r.listener, err = listen(dir, r.uid); err != nil {
+		if r.endpoint, err = endpoint.Listen(filepath.Join(s.dir, r.id), r.uid); err != nil {
 			return nil, err
 		}
-		r.socketDir = dir
-		undo = append(undo, r.closeSocket)
+		undo = append(undo, r.endpoint.Close)
 	}
 	o, trees, err := s.prepare(r, probe)
 	defer func() {
@@ -104,10 +102,10 @@ func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, probe bool) (_ 
 	s.runners[r] = struct{}{}
 	s.mu.Unlock()
 	if spec.NeedSocket {
-		go r.accept()
+		go r.endpoint.Accept(r.recognise, r.refused)
 	}
 	go r.supervise()
-	r.watchDisk()
+	folder.Watch(spec.Writable, r.done, r.breached)
 	if closed {
 		return nil, errors.Join(errors.New("the sandbox is closed"), r.Kill())
 	}
@@ -301,47 +299,6 @@ var (
 	spawnOnce  sync.Once
 	spawnQueue = make(chan func())
 )
-
-// listen makes the socket of one runner in a directory of its own.
-func listen(dir string, uid int) (*net.UnixListener, error) {
-	if err := os.Mkdir(dir, 0o711); err != nil {
-		return nil, fmt.Errorf("make the socket's directory: %w", err)
-	}
-	if err := os.Chmod(dir, 0o711); err != nil { // whatever the umask is
-		return nil, errors.Join(fmt.Errorf("open the socket's directory: %w", err), os.Remove(dir))
-	}
-	path := filepath.Join(dir, filepath.Base(sandbox.SocketPath))
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen: %w", err), os.Remove(dir))
-	}
-	l.SetUnlinkOnClose(false) // closeSocket does it, and reports what fails
-	if err := errors.Join(os.Chmod(path, 0o600), os.Lchown(path, uid, -1)); err != nil {
-		return nil, errors.Join(fmt.Errorf("hand over the socket: %w", err), l.Close(), os.RemoveAll(dir))
-	}
-	return l, nil
-}
-
-// closeSocket ends listening and removes the socket's directory; it may be called twice.
-func (r *runner) closeSocket() error {
-	if r.listener == nil {
-		return nil
-	}
-	err := r.listener.Close()
-	if errors.Is(err, net.ErrClosed) {
-		err = nil
-	}
-	return errors.Join(err, os.RemoveAll(r.socketDir))
-}
-
-// unlinkSocket ends listening and unlinks the socket once its peer is there. The directory stays: it is bound inside.
-func (r *runner) unlinkSocket() error {
-	err := os.Remove(filepath.Join(r.socketDir, filepath.Base(sandbox.SocketPath)))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	return errors.Join(err, r.listener.Close())
-}
 
 // groupLane is the lane whose weight a process gets. Somebody waits for a one-shot job, such as a compiler: with the compute lane's weight a
 // busy host would leave it a hundredth of a processor (a build of 20 s took more than seven minutes). Its CPU quota stands.

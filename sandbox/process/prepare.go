@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/folder"
 )
 
 // prepare turns a spec into orders and, under root, opens the binds.
@@ -30,7 +31,7 @@ func (s *Sandbox) prepare(r *runner, probe bool) (orders, []*os.File, error) {
 	}
 	if spec.NeedSocket {
 		o.Env = append(o.Env, sandbox.SocketEnv+"="+sandbox.SocketPath)
-		o.Mounts = append(o.Mounts, mount{Target: sandbox.SocketDir, Source: r.socketDir, Dir: true, NoExec: true})
+		o.Mounts = append(o.Mounts, mount{Target: sandbox.SocketDir, Source: r.endpoint.Dir(), Dir: true, NoExec: true})
 	}
 	for _, d := range devices {
 		o.Mounts = append(o.Mounts, mount{Target: d, Source: d, Device: true})
@@ -127,21 +128,5 @@ func (r *runner) handBack() error {
 	if !r.box.root {
 		return nil
 	}
-	var errs []error
-	for _, w := range r.spec.Writable {
-		if w.Source == "" {
-			continue
-		}
-		// WalkDir does not follow links, and Lchown changes the link itself. chown clears set-id bits.
-		err := filepath.WalkDir(w.Source, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			return os.Lchown(path, os.Geteuid(), os.Getegid())
-		})
-		if err != nil {
-			errs = append(errs, fmt.Errorf("take %s back from the runner: %w", w.Source, err))
-		}
-	}
-	return errors.Join(errs...)
+	return folder.HandBack(r.spec.Writable)
 }

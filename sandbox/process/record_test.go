@@ -12,7 +12,8 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
-	"golang.org/x/sys/unix"
+	"github.com/msup/msup/sandbox/endpoint"
+	"github.com/msup/msup/sandbox/userid"
 )
 
 // shortDir is a runtime directory whose sockets have short paths.
@@ -144,11 +145,11 @@ func TestSocketPathTooLongSaysSo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen(filepath.Join(s.dir, rec), os.Geteuid())
+	e, err := endpoint.Listen(filepath.Join(s.dir, rec), os.Geteuid())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
+	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
 }
@@ -167,38 +168,25 @@ func TestRuntimeDirectoryThatCannotBeMade(t *testing.T) {
 }
 
 // Proves: SB-L1
-func TestUserIDsAreUniqueOnTheHost(t *testing.T) {
-	path := filepath.Join(shortDir(t), "uids.lock")
-	seen := map[int]bool{}
-	var locks []*uidLock
-	for range 64 {
-		l, err := lockUID(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if seen[l.uid] || l.uid < firstUID || l.uid >= firstUID+uidCount {
-			t.Errorf("user id %d", l.uid)
-		}
-		seen[l.uid] = true
-		locks = append(locks, l)
-	}
-	// Another supervisor, that is another open file, sees them as taken.
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
+func TestEveryRunnersUserIDIsItsOwn(t *testing.T) {
+	pool := userIDs(filepath.Join(shortDir(t), "uids.lock"))
+	first, err := pool.Claim()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	probe := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(locks[0].uid - firstUID), Len: 1}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &probe); err != nil || probe.Type == unix.F_UNLCK {
-		t.Errorf("a taken user id is free: %+v, %v", probe, err)
+	second, err := pool.Claim()
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, l := range locks {
-		if err := l.release(); err != nil {
+	for _, c := range []*userid.Claim{first, second} {
+		if c.First < firstUID || c.First >= firstUID+uidCount {
+			t.Errorf("user id %d", c.First)
+		}
+		if err := c.Release(); err != nil {
 			t.Error(err)
 		}
 	}
-	probe = unix.Flock_t{Type: unix.F_WRLCK, Start: probe.Start, Len: 1}
-	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &probe); err != nil || probe.Type != unix.F_UNLCK {
-		t.Errorf("a released user id is taken: %+v, %v", probe, err)
+	if first.First == second.First {
+		t.Errorf("user id %d twice", first.First)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -14,6 +13,9 @@ import (
 
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/cgroup"
+	"github.com/msup/msup/sandbox/endpoint"
+	"github.com/msup/msup/sandbox/folder"
+	"github.com/msup/msup/sandbox/userid"
 	"golang.org/x/sys/unix"
 )
 
@@ -24,28 +26,22 @@ const killTimeout = 10 * time.Second
 const drainTimeout = 2 * time.Second
 
 type runner struct {
-	box       *Sandbox
-	spec      sandbox.Spec
-	id        string
-	uid       int // on the host
-	uidLock   *uidLock
-	record    *record
-	group     *cgroup.Group
-	listener  *net.UnixListener
-	socketDir string
-	proc      *os.Process
-	pidfd     int // open until done is closed, under mu
-	report    report
-	logs      *sandbox.LogLimiter
-	pipes     []*os.File
-	pumps     sync.WaitGroup
-	killed    atomic.Bool
-	disk      atomic.Pointer[diskBreach] // set before the kill that it causes
-
-	connReady chan struct{} // closed when conn or connErr is set
-	connOnce  sync.Once
-	conn      net.Conn
-	connErr   error
+	box      *Sandbox
+	spec     sandbox.Spec
+	id       string
+	uid      int           // on the host
+	ids      *userid.Claim // under root only
+	record   *record
+	group    *cgroup.Group
+	endpoint *endpoint.Endpoint // nil unless spec.NeedSocket
+	proc     *os.Process
+	pidfd    int // open until done is closed, under mu
+	report   report
+	logs     *sandbox.LogLimiter
+	pipes    []*os.File
+	pumps    sync.WaitGroup
+	killed   atomic.Bool
+	disk     atomic.Pointer[folder.Breach] // set before the kill that it causes
 
 	mu      sync.Mutex
 	ended   bool
@@ -142,14 +138,19 @@ func (r *runner) supervise() {
 	}
 	errs = append(errs, r.group.Remove(ctx))
 	r.drain()
-	errs = append(errs, r.closeSocket(), r.handBack())
-	if r.uidLock != nil {
-		errs = append(errs, r.uidLock.release())
+	if r.endpoint != nil {
+		errs = append(errs, r.endpoint.Close())
+	}
+	errs = append(errs, r.handBack())
+	if r.ids != nil {
+		errs = append(errs, r.ids.Release())
 	}
 	exit := r.explain(state, usage)
 	errs = append(errs, r.record.remove())
-	r.setConn(nil, &sandbox.Error{Reason: sandbox.ReasonNoConnection, Op: "connect to " + r.spec.Address.String(),
-		Err: fmt.Errorf("the runner ended first: %s", exit), Remedy: "see its log: " + exit.Stderr})
+	if r.endpoint != nil {
+		r.endpoint.End(&sandbox.Error{Reason: sandbox.ReasonNoConnection, Op: "connect to " + r.spec.Address.String(),
+			Err: fmt.Errorf("the runner ended first: %s", exit), Remedy: "see its log: " + exit.Stderr})
+	}
 	r.mu.Lock()
 	r.ended, r.usage = true, usage
 	errs = append(errs, unix.Close(r.pidfd))
@@ -184,8 +185,8 @@ func (r *runner) explain(state *os.ProcessState, usage sandbox.Usage) sandbox.Ex
 		e.Detail = fmt.Sprintf("it wanted more than its memory limit of %d bytes; raise the limit or use less", r.spec.Limits.MemoryBytes)
 	case r.disk.Load() != nil && ws.Signal() == syscall.SIGKILL:
 		breach := r.disk.Load()
-		e.Cause, e.Reason, e.DiskBytes, e.DiskLimit = sandbox.CauseKilled, sandbox.ReasonDisk, breach.bytes, breach.limit
-		e.Detail = fmt.Sprintf("it wrote %d bytes to %s, more than the %d allowed", breach.bytes, breach.target, breach.limit)
+		e.Cause, e.Reason, e.DiskBytes, e.DiskLimit = sandbox.CauseKilled, sandbox.ReasonDisk, breach.Bytes, breach.Limit
+		e.Detail = fmt.Sprintf("it wrote %d bytes to %s, more than the %d allowed", breach.Bytes, breach.Target, breach.Limit)
 	case r.killed.Load() && ws.Signal() == syscall.SIGKILL:
 		e.Cause, e.Reason, e.Detail = sandbox.CauseKilled, sandbox.ReasonKilled, "the supervisor killed it"
 	default:
