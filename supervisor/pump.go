@@ -34,6 +34,14 @@ func (p *Instance) apply(in core.Input) error {
 	if err != nil {
 		return err
 	}
+	for i := range e.Intents {
+		p.cfg.Observer.Judged(p.cfg.Address, &e.Intents[i])
+	}
+	if a, ok := in.(*core.Answer); ok {
+		if err := p.write(a); err != nil {
+			return err
+		}
+	}
 	if err := p.batch.add(in, e); err != nil {
 		return err
 	}
@@ -67,9 +75,6 @@ func (p *Instance) stamp(in core.Input) core.Input {
 // execute carries out what the core decided. Rows are in the batch already.
 func (p *Instance) execute(e *core.Effects) error {
 	o, a := p.cfg.Observer, p.cfg.Address
-	for i := range e.Intents {
-		o.Judged(a, &e.Intents[i])
-	}
 	for _, t := range e.Offers {
 		o.Offered(a, t)
 		if err := p.cfg.Sink.Offer(p.offer(t)); err != nil {
@@ -274,9 +279,7 @@ func (p *Instance) deliver(d delivery) error {
 		p.log.Warn("answer to another step", "step", step, "answered", a.Step, "reason", in.Reason)
 		p.killRunner()
 	default:
-		if err := p.classify(in, a, took, kind); err != nil {
-			return err
-		}
+		p.classify(in, a, took, kind)
 	}
 	if !inTime && p.session != nil {
 		// The answer and the hard deadline crossed: the runner is being killed, and the next delivery must not be blamed for it.
@@ -312,8 +315,8 @@ func (p *Instance) signaled(err error) bool {
 	return !p.late.Load() && errors.As(err, &s) && (s.Reason == ipc.ReasonRunnerSignaled || errors.Is(err, sandbox.ErrLost))
 }
 
-// classify fills in what kind of answer it was; the body only where there is one.
-func (p *Instance) classify(in *core.Answer, a *ipc.Answer, took time.Duration, kind ipc.EventKind) error {
+// classify fills in what kind of answer it was.
+func (p *Instance) classify(in *core.Answer, a *ipc.Answer, took time.Duration, kind ipc.EventKind) {
 	in.Outcome = core.Applied
 	switch {
 	case a.Fault != nil:
@@ -324,15 +327,22 @@ func (p *Instance) classify(in *core.Answer, a *ipc.Answer, took time.Duration, 
 	}
 	if a.Empty() {
 		in.Digest = ipc.EmptyAnswerDigest
+		return
+	}
+	a.Seq = 0 // the frame's number is the session's, not the answer's
+	in.Decoded = a
+}
+
+// write fills in what the log keeps of an answer: its digest and its body, where there is one. The core needs neither, and they cost
+// half a microsecond, so that the gate's verdict does not wait for them.
+func (p *Instance) write(in *core.Answer) (err error) {
+	if in.Decoded == nil {
 		return nil
 	}
-	digest, err := ipc.AnswerDigest(a)
-	if err != nil {
+	if in.Digest, err = ipc.AnswerDigest(in.Decoded); err != nil {
 		return fmt.Errorf("digest of the answer to step %d: %w", in.Step, err)
 	}
-	in.Digest, in.Decoded = digest, a
-	a.Seq = 0 // the frame's number is the session's, not the answer's
-	if in.Body, err = ipc.AppendMessage(p.inputs.body[:0], a); err != nil {
+	if in.Body, err = ipc.AppendMessage(p.inputs.body[:0], in.Decoded); err != nil {
 		return fmt.Errorf("writing the answer to step %d: %w", in.Step, err)
 	}
 	if cap(in.Body) <= batchBytes { // what one large answer took is given back

@@ -23,7 +23,7 @@ func (s *State) answer(in *Answer, e *Effects) error {
 	if p.Kind == ipc.KindRecovered && in.Outcome != Faulted {
 		s.recovered(in.Outcome, "", e)
 	}
-	if in.Outcome == Applied && len(in.Body) == 0 {
+	if in.Outcome == Applied && len(in.Body) == 0 && in.Decoded == nil {
 		return nil // by far the most frequent answer
 	}
 	a := in.Decoded

@@ -95,7 +95,8 @@ type Answer struct {
 	Reason     ipc.ReasonCode
 	Body       []byte // the answer's message, canonical; empty for an empty answer or a killed delivery
 
-	// Decoded is Body, decoded; nil = Step decodes it. The log holds only Body: the pump, which has just decoded the answer, saves 1 µs an event.
+	// Decoded is Body, decoded; nil = Step decodes it. The log holds only Body: the pump, which has just decoded the answer, saves 1 µs an
+	// event, and fills in Digest and Body when Step has judged.
 	Decoded *ipc.Answer
 }
 
