@@ -64,7 +64,7 @@ soaks := supervisor:TestKilledSupervisor python-i:TestKilledSupervisorOfPythonI 
 soak_test = $(patsubst $*:%,%,$(filter $*:%,$(soaks)))
 
 soak-%: build
-	@test -n "$(soak_test)" || { echo "there is no soak-$*; there are: $(foreach s,$(soaks),soak-$(firstword $(subst :, ,$(s)))) soak-clock soak-replay soak-lease soak-boundary soak-stress soak-load"; exit 2; }
+	@test -n "$(soak_test)" || { echo "there is no soak-$*; there are: $(foreach s,$(soaks),soak-$(firstword $(subst :, ,$(s)))) soak-clock soak-replay soak-lease soak-boundary soak-stress soak-idle soak-load"; exit 2; }
 	@$(env) go test ./tests/crash -count=1 -timeout 0 -v -run '^$(soak_test)$$' -seed $(or $(SEED),1) \
 		$(if $(COUNT),-trials $(COUNT),-minutes $(or $(MINUTES),20))
 
@@ -80,8 +80,14 @@ soak-lease: build
 soak-boundary: build
 	@$(env) go test ./tests/e2e -count=1 -timeout 0 -v -run TestAnAdverseI -adverse-seeds $(or $(COUNT),20) -adverse-from $(or $(SEED),1)
 
+# Every stressor for SECONDS=10 at L1 and in containers, COUNT=1 times.
 soak-stress: build
-	@$(env) go test ./tests/hostile -count=1 -timeout 60m -v -run TestStressNG -stress-all
+	@$(env) go test ./tests/hostile -count=$(or $(COUNT),1) -timeout 0 -v -run TestStressNG -stress-all -stress-each $(or $(SECONDS),10)s
+
+# COUNT=100 idle instances of each kind on this machine: walled Python, Python in containers, Wasm.
+soak-idle: build
+	@$(env) go test ./tests/hostile -count=1 -timeout 0 -v -run TestIdleInstances -idle $(or $(COUNT),100) -idle-containers $(or $(COUNT),100)
+	@$(env) go test ./tests/hostile/wasm -count=1 -timeout 0 -v -run TestIdleModules -idle $(or $(COUNT),100)
 
 hostile: build ## the hostile strategies in Python and Wasm, each at every level that applies, and what became of them
 	@$(env) go test ./tests/hostile/... -count=1 -timeout 20m -v

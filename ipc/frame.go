@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
 )
 
 // Sizes of framing buffers. A session starts small, as there may be hundreds; a buffer that a large frame blew up is
@@ -53,6 +55,8 @@ type FrameReader struct {
 	buf    []byte
 	start  int // of the first byte not handed out
 	broken error
+	budget *Budget      // of buffers above freeBytes; nil = not counted
+	held   atomic.Int64 // taken from budget
 }
 
 // NewFrameReader reads the frames of one side.
@@ -62,6 +66,38 @@ func NewFrameReader(src io.Reader, from Direction) *FrameReader {
 
 // SetAnswerLimit lowers the limit of Answer and BatchAnswer to what the descriptor allows.
 func (f *FrameReader) SetAnswerLimit(n int) { f.answer = n }
+
+// SetBudget makes large frames wait until b has room for them, or fail with a *BudgetError; frames up to MaxAnswerBytes are not counted.
+// What a frame has taken is given back with its bytes: by GiveBack, by the next call of Next, or at the end of the stream.
+func (f *FrameReader) SetBudget(b *Budget) { f.budget = b }
+
+// GiveBack says that the frame handed out last is not needed any more. Without a budget it does nothing.
+func (f *FrameReader) GiveBack() {
+	if f.held.Load() > 0 && f.Buffered() == 0 {
+		f.buf, f.start = make([]byte, 0, startBuffer), 0
+		f.settle()
+	}
+}
+
+// settle pays back what is held. It may be called beside a reader, which pays back what it takes after that.
+func (f *FrameReader) settle() {
+	if n := f.held.Swap(0); n > 0 {
+		f.budget.Give(n)
+	}
+}
+
+// charge pays for a buffer of size bytes that has to hold a frame of whole bytes: all of it at once, so that frames that are half there
+// never wait for each other.
+func (f *FrameReader) charge(size, whole int) error {
+	if f.budget == nil || size <= freeBytes || int64(size) <= f.held.Load() {
+		return nil
+	}
+	if err := f.budget.Take(int64(whole)); err != nil {
+		return err
+	}
+	f.held.Add(int64(whole))
+	return nil
+}
 
 // Buffered is the number of bytes that have been read and not handed out. Above zero between two questions, the peer has
 // said more than it was asked.
@@ -73,11 +109,13 @@ func (f *FrameReader) Next() ([]byte, error) {
 	if f.broken != nil {
 		return nil, f.broken
 	}
+	f.GiveBack()
 	empty := 0
 	for {
 		frame, need, err := f.cut()
 		if err != nil {
 			f.broken = err
+			f.settle()
 			return nil, err
 		}
 		if need == 0 {
@@ -92,11 +130,15 @@ func (f *FrameReader) Next() ([]byte, error) {
 				return nil, io.ErrNoProgress
 			}
 		case errors.Is(err, io.EOF):
+			f.settle()
 			if f.Buffered() > 0 {
 				return nil, fmt.Errorf("the stream ended inside a frame: %w", io.ErrUnexpectedEOF)
 			}
 			return nil, io.EOF
 		default:
+			if !errors.Is(err, os.ErrDeadlineExceeded) { // after a deadline the frame goes on
+				f.settle()
+			}
 			return nil, fmt.Errorf("reading a frame: %w", err)
 		}
 	}
@@ -166,7 +208,11 @@ func (f *FrameReader) read(need int) (int, error) {
 		f.buf, f.start = f.buf[:0], 0
 	}
 	if cap(f.buf) == len(f.buf) {
-		grown := make([]byte, have, min(2*cap(f.buf), max(have+need, startBuffer)))
+		size := min(2*cap(f.buf), max(have+need, startBuffer))
+		if err := f.charge(size, have+need); err != nil {
+			return 0, err
+		}
+		grown := make([]byte, have, size)
 		copy(grown, f.buf[f.start:])
 		f.buf, f.start = grown, 0
 	}
@@ -257,7 +303,16 @@ func (c *Conn) Receive() (Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.reader.Message(frame)
+	m, err := c.reader.Message(frame)
+	c.in.GiveBack() // a message does not refer to its frame
+	return m, err
+}
+
+// Close ends the session, and pays back what a frame that never came to its end has taken of a budget.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	c.in.settle()
+	return err
 }
 
 // ReceiveFrame reads one message without decoding it; it is valid until the next Receive or ReceiveFrame.

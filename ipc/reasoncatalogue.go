@@ -1,7 +1,12 @@
 package ipc
 
-// catalogue is the only list of reasons; it is in the order of the constants.
-var catalogue = []Reason{
+import "slices"
+
+// catalogue is the only list of reasons.
+var catalogue = slices.Concat(generalReasons, limitReasons, serviceReasons, operatorReasons)
+
+// generalReasons are in the order of the constants.
+var generalReasons = []Reason{
 	{
 		ReasonDeadlineSoft, ReasonDegrade, "An answer came after the soft deadline; it was recorded as late and none of its intents were sent.",
 		"Look at the step's duration with msup inspect; make the callback faster or raise resources.deadline_soft_ms in strategy.toml.",
@@ -29,6 +34,10 @@ var catalogue = []Reason{
 	{
 		ReasonFrameTooLarge, ReasonHalt, "The runner announced a frame above its limit; it was killed before the bytes were read.",
 		"Return fewer intents, shorter telemetry or a smaller delta; move large state into checkpoints.",
+	},
+	{
+		ReasonMessageMemory, ReasonHalt, "All runners together held as much of their messages and states as the supervisor gives them, and nothing came free in time; the runner was restarted.",
+		"Look for instances that send states near their limit at the same moment (msup inspect): lower state.checkpoint_steps, or keep less in the state.",
 	},
 	{
 		ReasonHandshakeFailed, ReasonRefuse, "The runner connected but did not complete the handshake in time, or its first frame was not a hello.",
@@ -105,18 +114,6 @@ var catalogue = []Reason{
 	{
 		ReasonSocketPathTooLong, ReasonRefuse, "The path of a socket is longer than the kernel allows (107 bytes).",
 		"Choose a shorter runtime directory (XDG_RUNTIME_DIR) or shorter ids.",
-	},
-	{
-		ReasonLogCeiling, ReasonWarn, "The strategy printed more than its budget; further lines are dropped and counted.",
-		"Print less, or raise resources.log_lines_per_second or log_bytes_per_run in strategy.toml; numbers belong into declared telemetry.",
-	},
-	{
-		ReasonTelemetryUndeclared, ReasonWarn, "The strategy reported telemetry under a name that its descriptor does not declare; the value was dropped.",
-		"Declare the name under telemetry in strategy.toml.",
-	},
-	{
-		ReasonTimerCeiling, ReasonWarn, "The strategy has set as many timers as it may have; the new one was refused.",
-		"Cancel timers that are no longer needed, reuse their ids, or raise resources.timers in strategy.toml.",
 	},
 	{
 		ReasonStateTooLarge, ReasonDegrade, "The strategy's state is larger than its limit; the checkpoint was refused and the previous one stays.",
@@ -299,38 +296,6 @@ var catalogue = []Reason{
 		"Give the strategy a migrate function, run the version that wrote the state, or start with fresh state.",
 	},
 	{
-		ReasonOperatorHalt, ReasonHalt, "An operator halted the instance.",
-		"Run msup resume when the reason given in msup inspect is gone.",
-	},
-	{
-		ReasonOperatorResume, ReasonInfo, "An operator resumed the instance.",
-		"Nothing needs doing; who and why are in msup inspect.",
-	},
-	{
-		ReasonOperatorMode, ReasonInfo, "An operator set the instance's mode.",
-		"Run msup mode again to change it; who and why are in msup inspect.",
-	},
-	{
-		ReasonSafetyFreeze, ReasonHalt, "The safety side froze the instance: nothing is sent, obligations included.",
-		"Only the safety side can lift it, with unfreeze.",
-	},
-	{
-		ReasonSafetyCancelAll, ReasonDegrade, "The safety side ordered all orders of the instance cancelled; it may not trade until that is done.",
-		"Watch the cancels with msup intents; the restriction ends when all are terminal.",
-	},
-	{
-		ReasonSafetyHedgeToFlat, ReasonDegrade, "The safety side ordered the instance's position closed; the strategy may not trade until it is flat.",
-		"Watch it with msup inspect; help by hand at the venue only after msup halt.",
-	},
-	{
-		ReasonSafetyHalt, ReasonHalt, "The safety side halted the instance.",
-		"Ask the safety side; run msup resume when it agrees.",
-	},
-	{
-		ReasonRiskRestriction, ReasonDegrade, "The risk side restricted the instance.",
-		"msup inspect shows the restriction; the risk side releases it under the same restrict_id.",
-	},
-	{
 		ReasonBreakerTimeouts, ReasonDegrade, "Too many answers in the window were late; the breaker opened and the instance is muted.",
 		"It is tried again by itself after the cool-down; make the strategy faster meanwhile.",
 	},
@@ -364,22 +329,22 @@ var catalogue = []Reason{
 	},
 	{
 		ReasonQualityStale, ReasonDegrade, "Market data is older than its source promises.",
-		"Check the source and the network; the restriction ends with fresh data.",
+		"Check the source and the network; [ladders] quality in strategy.toml says how many such events are borne.",
 	},
 	{
 		ReasonQualityGap, ReasonDegrade, "Market data is missing: sequence numbers have a gap.",
 		"Check the source for losses; books wait for a snapshot by themselves.",
 	},
 	{
-		ReasonQualityDup, ReasonInfo, "The same market event came twice.",
+		ReasonQualityDup, ReasonDegrade, "The same market event came twice.",
 		"Nothing needs doing; check the source if it is frequent.",
 	},
 	{
-		ReasonQualityOutOfOrder, ReasonWarn, "A market event came after a later one.",
+		ReasonQualityOutOfOrder, ReasonDegrade, "A market event came after a later one.",
 		"Check how the source merges its streams; sort recorded feeds by their time of reception.",
 	},
 	{
-		ReasonQualityClockSkew, ReasonWarn, "The venue's time and the time of reception cannot both be right.",
+		ReasonQualityClockSkew, ReasonDegrade, "The venue's time and the time of reception cannot both be right.",
 		"Check the clock of this machine (NTP), then the source's time zone and unit.",
 	},
 	{
@@ -397,6 +362,14 @@ var catalogue = []Reason{
 	{
 		ReasonComputeStale, ReasonInfo, "A result of the compute part came after its ttl and was discarded.",
 		"Raise the ttl of the request if late results are still good, or make the task smaller.",
+	},
+	{
+		ReasonComputeCongested, ReasonWarn, "A compute request was not taken: as many as the descriptor allows wait or are under way.",
+		"Ask less often, make the tasks smaller, or raise queue or runners in [compute] of strategy.toml.",
+	},
+	{
+		ReasonComputeLost, ReasonWarn, "A compute request was under way when the supervisor stopped or its log went back; nobody knows whether it was carried out, and it is not repeated.",
+		"Ask again from the strategy if the answer is still wanted; for an external service, look there first whether the first one took effect.",
 	},
 	{
 		ReasonComputeUnavailable, ReasonWarn, "A compute request will not be answered: the compute part is busy, failed or missing.",
@@ -447,16 +420,48 @@ var catalogue = []Reason{
 		"Nothing, unless it repeats: then look up the reason it was killed for.",
 	},
 	{
-		ReasonSandboxPIDs, ReasonWarn, "The strategy asked for more processes and threads than resources.threads allows; the kernel refused them.",
-		"Use fewer threads (numpy and BLAS are set to one already), or raise resources.threads in strategy.toml.",
-	},
-	{
 		ReasonSandboxDisk, ReasonRefuse, "A build job wrote more than its output folder may hold.",
 		"Look for a dependency that is far larger than expected; split the strategy or drop the dependency.",
 	},
 	{
 		ReasonSandboxSpecInvalid, ReasonRefuse, "What was to be started is described wrongly: a path, a limit or an environment entry makes no sense.",
 		"The message names the field; correct it in strategy.toml or in the deployment.",
+	},
+	{
+		ReasonSandboxHelperLost, ReasonHalt, "The helper that keeps root for the sandboxes is gone: its runners ended with it, and no other can be started.",
+		"Stop the run and start it again; look for what killed the helper (the kernel's log, the host's memory). The next run takes up where the ledger ends.",
+	},
+	{
+		ReasonSandboxHelperRefused, ReasonRefuse, "The helper that keeps root was asked for something that this run may not have: another program, other walls, another socket.",
+		"A supervisor that is itself does not do that: take it for compromised, stop it, and keep its state directory and binary for an examination.",
+	},
+	{
+		ReasonPrivilegesKept, ReasonRefuse, "msup cannot give up root here: its own user cannot reach something that the run needs.",
+		"The message names the place: let everybody pass through the folders above it (chmod o+x), name another, or run as a user who may with --user.",
+	},
+	{
+		ReasonImageInvalid, ReasonRefuse, "The file given as an image is not there, is no image, is cut off or damaged, or holds what an image may not.",
+		"The message names the place; save the image anew (docker save, skopeo copy … oci-archive:FILE) and copy it whole; msup image inspect FILE checks it.",
+	},
+	{
+		ReasonImageArchitecture, ReasonRefuse, "The image, or the Python in it, is for another architecture than this machine's.",
+		"Build it for this machine: docker build --platform linux/amd64, or linux/arm64.",
+	},
+	{
+		ReasonImageNoPython, ReasonRefuse, "The image has no Python that can be used: none at all, one before 3.11, or a script in its place.",
+		"Build it on an image with Python 3.11 or later, such as python:3.11-slim, or use the one of msup image build.",
+	},
+	{
+		ReasonImageNoSDK, ReasonRefuse, "The Python of the image does not have the msup SDK.",
+		"Add to the image's recipe: pip install msup.",
+	},
+	{
+		ReasonImageBuildFailed, ReasonRefuse, "The base image could not be made: Debian, its mirror, pip, or the folder of images is not as needed.",
+		"The message names the step and what to do; --image host runs containers on this host's Python meanwhile.",
+	},
+	{
+		ReasonImageDiskFull, ReasonRefuse, "The disk was full while an image was made or copied; nothing half was left.",
+		"Make room (a base image needs about 300 MB while it is built), remove old images with msup image prune, or name another folder with MSUP_IMAGES.",
 	},
 	{
 		ReasonWasmInvalid, ReasonRefuse, "The Wasm module is broken, too large, asks for what does not exist here, or lacks what msup calls.",

@@ -26,6 +26,13 @@ const (
 	ReasonDisk   = ipc.ReasonSandboxDisk        // a job wrote more than its output folder may hold
 	ReasonSpec   = ipc.ReasonSandboxSpecInvalid // the spec itself is wrong
 
+	ReasonImageInvalid      = ipc.ReasonImageInvalid // no image, damaged, or holding what an image may not
+	ReasonImageArchitecture = ipc.ReasonImageArchitecture
+	ReasonImageNoPython     = ipc.ReasonImageNoPython
+	ReasonImageNoSDK        = ipc.ReasonImageNoSDK
+	ReasonImageBuildFailed  = ipc.ReasonImageBuildFailed
+	ReasonImageDiskFull     = ipc.ReasonImageDiskFull
+
 	ReasonWasmInvalid = ipc.ReasonWasmInvalid       // the module cannot be run here
 	ReasonWasmCompile = ipc.ReasonWasmCompileFailed // the compiler's sandbox stopped it
 	ReasonWasmTrap    = ipc.ReasonWasmTrap

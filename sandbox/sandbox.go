@@ -126,7 +126,7 @@ type Usage struct {
 	CPU             time.Duration // processor time, user and system
 	Throttled       time.Duration // time stopped by the CPU quota
 	MemoryBytes     int64
-	MemoryPeakBytes int64
+	MemoryPeakBytes int64 // of the whole runner; only a control group counts it
 	PIDs            int64 // processes and threads
 	OOMKills        int64 // how often the kernel's out-of-memory killer struck
 	PIDsRefused     int64 // how often the pids ceiling refused a thread or process

@@ -1,6 +1,11 @@
 package sandbox
 
-import "fmt"
+import (
+	"fmt"
+	"syscall"
+
+	"github.com/msup/msup/ipc"
+)
 
 // Wall is one wall of a sandbox on this host, for `msup doctor`, health and metrics.
 type Wall struct {
@@ -66,6 +71,36 @@ type Violation struct {
 // String returns one line for a log.
 func (v Violation) String() string {
 	return fmt.Sprintf("%s: %s limit %d %s, observed %d", v.Reason, v.Kind, v.Limit, v.Unit, v.Observed)
+}
+
+// Since derives the violations between two looks at a runner that lives: what the kernel or the log's limiter refused meanwhile (SB-7).
+func Since(was, is Usage, printed, prints LogStats) []Violation {
+	var out []Violation
+	if refused := is.PIDsRefused - max(0, was.PIDsRefused); refused > 0 {
+		out = append(out, Violation{Kind: ViolationPIDs, Observed: refused, Unit: "refused processes", Reason: ReasonPIDs})
+	}
+	if dropped := prints.DroppedLines - printed.DroppedLines; dropped > 0 {
+		out = append(out, Violation{Kind: ViolationLog, Observed: dropped, Unit: "dropped lines", Reason: ReasonLogCeiling})
+	} else if dropped := prints.DroppedBytes - printed.DroppedBytes; dropped > 0 { // of lines that were cut: an endless one is a flood like any other
+		out = append(out, Violation{Kind: ViolationLog, Observed: dropped, Unit: "dropped bytes", Reason: ReasonLogCeiling})
+	}
+	return out
+}
+
+// Blame is the reason that an exit gives, more precisely where the signal says which limit it was.
+func (e Exit) Blame() ReasonCode {
+	if e.Cause != CauseSignaled {
+		return e.Reason
+	}
+	switch syscall.Signal(e.Signal) {
+	case syscall.SIGSYS:
+		return ipc.ReasonSandboxCall
+	case syscall.SIGXFSZ:
+		return ipc.ReasonSandboxFileSize
+	case syscall.SIGXCPU:
+		return ipc.ReasonSandboxCPU
+	}
+	return e.Reason
 }
 
 // Violations derives the typed violations from how a runner ended and what it printed, under the limits it had.

@@ -116,6 +116,29 @@ func refuseForeign(dir string) error {
 		Remedy: "name an empty directory with --state, or one that does not exist yet; nothing was changed"}
 }
 
+// Own lists what in a directory is a state directory's, and refuses a directory of somebody else's as Open does. One that does not exist is
+// nobody's. Nothing is changed.
+func Own(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, diskError(dir, "looking at the state directory", err)
+	}
+	if err := refuseForeign(dir); err != nil {
+		return nil, err
+	}
+	var own []string
+	for _, e := range entries {
+		name := e.Name()
+		if ownFiles[name] && name != "lost+found" || strings.HasPrefix(name, ledgerSchema.file) || strings.HasPrefix(name, checkpointSchema.file) || strings.HasPrefix(name, markFile) {
+			own = append(own, name)
+		}
+	}
+	return own, nil
+}
+
 // requireLedger looks whether a directory is one that Open has filled. One with a mark alone has lost its ledger, which Open tells.
 func requireLedger(dir string) error {
 	info, err := os.Stat(dir)

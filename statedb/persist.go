@@ -132,7 +132,7 @@ func (g *group) persistStatus(base, p *pending, r StatusRow, epoch ipc.Epoch) er
 	}
 	known, ok := p.lookup(base, r.Key)
 	if !ok {
-		stored, err := findIntent(g.c, p.st, r.Key)
+		stored, err := findStatus(g.c, p.st, r.Key)
 		if err != nil {
 			return err
 		}

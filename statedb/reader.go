@@ -244,7 +244,19 @@ func rowAt(c *conn, st *state, rowNo uint64) (h Head, input ipc.InputNo, err err
 	return h, input, diskError(c.path, fmt.Sprintf("reading row %d of %s", rowNo, st.place()), err)
 }
 
-// findIntent reads an intent and its last status through the unique index.
+// The two queries that find an intent: by the unique index, and along the rows behind it.
+const (
+	selectIntent   = "SELECT id, kind, input_no, payload, head, crc, ikey FROM rows WHERE ikey = ?"
+	selectStatuses = "SELECT id, kind, input_no, payload, head, crc, ikey FROM rows WHERE id BETWEEN ? AND ? AND kind = 3 ORDER BY id"
+)
+
+// The verdicts that no status ever follows (FORMAT.md).
+const (
+	verdictRefused = 3
+	verdictLate    = 4
+)
+
+// findIntent reads an intent through the unique index, without its status.
 func findIntent(c *conn, st *state, key ipc.Key) (Intent, error) {
 	kb, err := keyBytes(key)
 	if err != nil {
@@ -266,21 +278,29 @@ func findIntent(c *conn, st *state, key ipc.Key) (Intent, error) {
 		}
 		out, found = Intent{IntentRow: ir, RowNo: r.no}, true
 		return nil
-	}, 7, "SELECT id, kind, input_no, payload, head, crc, ikey FROM rows WHERE ikey = ?", indexKey(st.id, kb))
+	}, 7, selectIntent, indexKey(st.id, kb))
 	if err == nil && !found {
 		return Intent{}, fmt.Errorf("%s: key %s: %w", st.place(), key, ErrUnknownKey)
-	}
-	if err == nil {
-		var history []StatusEntry
-		if history, err = statuses(c, st, key, out.RowNo); len(history) > 0 {
-			out.Status = history[len(history)-1].Status
-		}
 	}
 	return out, diskError(c.path, "reading intent "+string(key), err)
 }
 
-// statuses collects the transitions of one intent, which all lie after it. There is no index for this: it would cost a page per
-// persisted status, and histories are read by people and at recovery only.
+// findStatus is findIntent with the last status, by the rows alone: the writer, inside its transaction, may not believe the memory.
+func findStatus(c *conn, st *state, key ipc.Key) (Intent, error) {
+	out, err := findIntent(c, st, key)
+	if err != nil {
+		return out, err
+	}
+	history, err := statuses(c, st, key, out.RowNo)
+	if len(history) > 0 {
+		out.Status = history[len(history)-1].Status
+	}
+	return out, diskError(c.path, "reading the statuses of "+string(key), err)
+}
+
+// statuses collects the transitions of one intent, which all lie after it, up to the final one. There is no index for this: it would cost a
+// page per persisted status, and histories are read by people and at recovery only. Who wants the last status of an intent that is still open,
+// or never had one, asks [Instance.Intent], which does not walk.
 func statuses(c *conn, st *state, key ipc.Key, after uint64) (out []StatusEntry, err error) {
 	done := errors.New("final status")
 	err = c.query(func(v []driver.Value) error {
@@ -299,16 +319,19 @@ func statuses(c *conn, st *state, key ipc.Key, after uint64) (out []StatusEntry,
 			return done
 		}
 		return nil
-	}, 7, "SELECT id, kind, input_no, payload, head, crc, ikey FROM rows WHERE id BETWEEN ? AND ? AND kind = 3 ORDER BY id",
-		rowID(st.id, after), rowID(st.id, maxRowNo))
+	}, 7, selectStatuses, rowID(st.id, after), rowID(st.id, maxRowNo))
 	if errors.Is(err, done) {
 		err = nil
 	}
 	return out, err
 }
 
-// Intent gives an intent by key, or ErrUnknownKey when there is none or it was pruned.
+// Intent gives an intent by key with its last status, or ErrUnknownKey when there is none or it was pruned. It reads one row of an intent that is
+// open or never left the gate, and of a final one the rows up to its final status: the age of the ledger does not matter.
 func (in *Instance) Intent(key ipc.Key) (out Intent, err error) {
+	in.st.mu.Lock()
+	open, isOpen := in.st.intents[key]
+	in.st.mu.Unlock()
 	c, err := in.db.read.acquire()
 	if err != nil {
 		return Intent{}, err
@@ -316,9 +339,28 @@ func (in *Instance) Intent(key ipc.Key) (out Intent, err error) {
 	defer in.db.read.release(c)
 	err = c.snapshot(func() (err error) {
 		out, err = findIntent(c, in.st, key)
+		switch {
+		case err != nil || out.Verdict == verdictRefused || out.Verdict == verdictLate:
+			return err
+		case isOpen:
+			out.Status = open.status
+			return nil
+		}
+		out, err = findStatus(c, in.st, key)
 		return err
 	})
 	return out, err
+}
+
+// IntentRow gives an intent by key as it was judged, without its status, or ErrUnknownKey: one look into the index.
+func (in *Instance) IntentRow(key ipc.Key) (IntentRow, error) {
+	c, err := in.db.read.acquire()
+	if err != nil {
+		return IntentRow{}, err
+	}
+	defer in.db.read.release(c)
+	out, err := findIntent(c, in.st, key)
+	return out.IntentRow, err
 }
 
 // StatusHistory gives every transition of an intent, oldest first.

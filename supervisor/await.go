@@ -31,7 +31,7 @@ func (p *Instance) awaited() *trackedIntent {
 func (p *Instance) watchSink(ctx context.Context) (acted bool, err error) {
 	k := &p.sink
 	now := time.Now()
-	if !k.lag.IsZero() && (!now.Before(k.lag) || !p.state.Behind(k.made)) {
+	if !k.lag.IsZero() && (!now.Before(k.lag) || !p.behind()) {
 		return true, p.live()
 	}
 	if p.cfg.Sink == nil || now.Sub(k.looked) < lookEvery && now.After(k.looked) && !p.sinkOverdue(now) {

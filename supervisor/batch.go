@@ -25,6 +25,8 @@ type batch struct {
 	statuses    []core.StatusRow
 	acks        []ipc.Cursor
 	replies     []chan<- error
+	tasks       []core.Task
+	asked       time.Time
 	urgent      bool
 	release     bool
 	since       time.Time
@@ -57,6 +59,12 @@ func (b *batch) add(in core.Input, e *core.Effects) error {
 			b.release = true
 		}
 	}
+	if len(e.Compute) > 0 {
+		if len(b.tasks) == 0 {
+			b.asked = time.Now()
+		}
+		b.tasks = append(b.tasks, e.Compute...)
+	}
 	if e.Ack != nil {
 		b.acks = append(b.acks, *e.Ack)
 	}
@@ -67,8 +75,8 @@ func (b *batch) add(in core.Input, e *core.Effects) error {
 // submit hands the batch to the persister and begins a new one. done, when not nil, hears the outcome on the persister's goroutine.
 func (p *Instance) submit(done func(Head, error)) {
 	b := &p.batch
-	word := &persisted{last: b.last, release: b.release, acks: b.acks, replies: b.replies}
-	tell := b.release || len(b.acks) > 0 || len(b.replies) > 0
+	word := &persisted{last: b.last, release: b.release, acks: b.acks, replies: b.replies, tasks: b.tasks, asked: b.asked}
+	tell := b.release || len(b.acks) > 0 || len(b.tasks) > 0 || len(b.replies) > 0
 	box := p.box
 	p.cfg.Ledger.Persist(&Batch{
 		First: b.first, Last: b.last, Inputs: b.inputs, Intents: b.intents, Statuses: b.statuses, Urgent: b.urgent || done != nil,
@@ -124,6 +132,9 @@ func (p *Instance) onPersisted(w *persisted) error {
 	for _, c := range w.acks {
 		p.durably(c)
 		p.ack(c)
+	}
+	if !p.voided {
+		p.compute(w.tasks, w.asked)
 	}
 	if !w.release || p.voided || p.cfg.Sink == nil {
 		return nil

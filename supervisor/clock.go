@@ -8,7 +8,7 @@ type Clock interface {
 	Now(recv ipc.Nanos) (processed, core ipc.Nanos)
 }
 
-// FeedFollower is a Clock whose both times are those of a feed: they stand still while the feed does.
+// FeedFollower is a Clock whose both times are those of a feed, or a Tee whose reports bear them: they stand still while the feed does.
 type FeedFollower interface{ FollowsFeed() bool }
 
 // FollowsFeed reports true.

@@ -17,6 +17,10 @@
 //   - Nobody waits for I without end. One that is away, refuses, or is silent about an intent is asked again and again; after
 //     [InstanceConfig].Patience the instance goes on with no_trade (SINK_UNAVAILABLE, POSITION_UNKNOWN), or stops. When I is back, it is told
 //     the epoch and asked about every open key before anything is offered (GT-6). One that knows less than it did is offered nothing (SINK_FORGOT).
+//   - What breaks a limit is told, then degraded, then halted, by inputs of the log: what the sandbox counts while the runner lives, and windows
+//     of [guard.Objective] that are measured here (SB-7, LN-7). An instance for which events wait and that finishes none is found, whatever its
+//     heartbeat says ([Instance.Progress]).
+//   - A deadline is judged by when the answer came, without what the supervisor did for itself meanwhile (SB-1).
 //   - Before an instance stops, its cursor and positions are compared with I's.
 //   - Whatever one instance does, the others go on.
 //

@@ -12,7 +12,7 @@ import (
 const healthEvery = 10 * time.Second
 
 func (p *Instance) healthcheckDue() bool {
-	return p.session.JudgesItself() && p.state.StepNo > 0 && p.state.Pending == nil && time.Since(p.lastHealth) >= healthEvery
+	return p.session.JudgesItself() && p.state.Began() && p.state.Pending == nil && time.Since(p.lastHealth) >= healthEvery
 }
 
 // checkHealth asks on_healthcheck within the hard deadline. What the strategy says of itself is told, and restricts nothing: guards measure.

@@ -14,6 +14,7 @@ import (
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/gate"
+	"github.com/msup/msup/supervisor/guard"
 	"github.com/msup/msup/supervisor/mailbox"
 )
 
@@ -52,8 +53,10 @@ type InstanceConfig struct {
 	KeepLog         bool          // prune nothing: the whole log can be replayed, and grows
 	ReplayBatch     int           // deliveries a frame while replaying; 0 = 256. The results are the same at every size
 	QueueEvents     int
-	LockStep        bool          // deliver nothing while I has not judged what may leave
-	Patience        time.Duration // with an I that is away or silent, before the instance goes on restricted, or stops; 0 = DefaultPatience
+	LockStep        bool            // deliver nothing while I has not judged what may leave
+	Objective       guard.Objective // what the instance promises for every window (LN-6)
+	Stall           time.Duration   // how long events may wait without one being finished; 0 = DefaultStall
+	Patience        time.Duration   // with an I that is away or silent, before the instance goes on restricted, or stops; 0 = DefaultPatience
 
 	StartRunner func(ctx context.Context) (sandbox.Runner, error)
 	Ledger      Ledger
@@ -61,6 +64,7 @@ type InstanceConfig struct {
 	Sink        Sink      // nil: nothing leaves; intents stay approved
 	Approver    Approver  // nil: policy approves
 	Authority   Authority // nil: no J or E is connected
+	Compute     Computer  // nil: no request to a compute part is carried out
 	Clock       Clock
 	Observer    Observer
 	Logger      *slog.Logger
@@ -72,6 +76,7 @@ type urgent struct {
 	input     core.Input
 	arrival   *ipc.SourceEvent
 	persisted *persisted
+	computed  *core.Computed // the compute lane's word on a request
 	advance   ipc.Nanos      // the feed has come to this time
 	stop      ipc.ReasonCode // not empty: stop in order, for this reason
 	then      func() error   // what the pump does with an answer that it did not wait for
@@ -83,6 +88,8 @@ type persisted struct {
 	last    ipc.InputNo
 	err     error
 	release bool // intents or approvals wait for it
+	tasks   []core.Task
+	asked   time.Time // when the first of the tasks was asked for
 	acks    []ipc.Cursor
 	replies []chan<- error
 }
@@ -125,11 +132,17 @@ type Instance struct {
 	again        []Market       // in lock step: deliveries of it were voided
 	voided       bool           // a persist failed: the core must go back to the last durable input
 	inputs       inputs
+	counters     counters
+	objective    objective
+	progress     progress
+	own          time.Duration // what the pump did for itself while the open delivery was at work
+	results      results
 	done         chan struct{}
 	err          error
 	working      atomic.Int64 // intents and orders that are not final, for the lock step
 	nextDue      atomic.Int64 // when the next timer is due, 0 = none, for the lock step
 	advanced     ipc.Nanos    // what the feed has come to, beside its events
+	ahead        ahead        // I's reports of a time that the feed has not come to
 }
 
 // NewInstance prepares an instance; Run runs it.
@@ -143,6 +156,9 @@ func NewInstance(cfg InstanceConfig) *Instance {
 	p.box.OnCeiling(queueCeiling)
 	if a, ok := cfg.Observer.(Accountant); ok {
 		a.Account(cfg.Address, p.box.Counts)
+	}
+	if f, ok := cfg.Observer.(Follower); ok {
+		f.Follow(cfg.Address, p.Progress)
 	}
 	return p
 }
@@ -241,10 +257,14 @@ func (p *Instance) Run(ctx context.Context) (err error) {
 	}()
 	p.lastSave, p.lastHealth = time.Now(), time.Now()
 	defer p.killRunner()
+	defer p.endCounting()
 	ctx, owned := p.watchLease(ctx)
 	defer owned()
 	ctx, silence := context.WithCancel(ctx) // conversations with I end with the instance
 	defer silence()
+	p.talks.Go(func() { p.watchRunner(ctx) })
+	p.openCompute()
+	defer p.closeCompute()
 	if err := p.open(ctx); err != nil {
 		return fmt.Errorf("%s: starting: %w", p.cfg.Address, err)
 	}
@@ -292,6 +312,8 @@ func (p *Instance) turn(ctx context.Context) error {
 		return nil
 	case p.tickDue():
 		return p.tick()
+	case p.windowDue():
+		return p.closeWindow()
 	case p.state.Halted != "":
 		return p.idleHalted(ctx)
 	case p.session == nil || p.restart != "":
@@ -304,6 +326,12 @@ func (p *Instance) turn(ctx context.Context) error {
 		return p.checkHealth()
 	}
 	if p.holdsBack() && !(p.stopping && !p.awaitsI()) {
+		return p.wait(ctx)
+	}
+	if p.computing() && p.state.Pending == nil && len(p.state.Queue) == 0 {
+		if taken, err := p.takeResults(); taken || err != nil {
+			return err
+		}
 		return p.wait(ctx)
 	}
 	d, ok, err := p.next()
@@ -334,7 +362,7 @@ func (p *Instance) settled() bool {
 	if p.state.Halted == "" && (p.state.Pending != nil || len(p.state.Queue) > 0) {
 		return false
 	}
-	return !p.awaitsI()
+	return !p.awaitsI() && !p.computing()
 }
 
 // undecided reports whether an intent that may leave has not had I's final word. In lock step nothing is delivered before it: what the
@@ -392,6 +420,8 @@ func (p *Instance) takeUrgent(u urgent) error {
 		return p.onPersisted(u.persisted)
 	case u.arrival != nil:
 		return p.onArrival(u.arrival)
+	case u.computed != nil:
+		return p.onComputed(u.computed)
 	}
 	if u.reply != nil {
 		p.batch.replies = append(p.batch.replies, u.reply)

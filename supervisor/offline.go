@@ -32,6 +32,7 @@ type Inspection struct {
 	Open        []InspectedIntent   `json:"open_intents"`
 	Cursors     []ipc.Cursor        `json:"cursors"`
 	Market      []core.MarketCursor `json:"market_cursors"`
+	Orders      []core.Order        `json:"commands,omitempty"` // the last ones, oldest first, with who gave them
 }
 
 // InspectedIntent is an intent or order that is not final.
@@ -49,17 +50,7 @@ func (p *Instance) Inspect() (*Inspection, error) {
 	if err := p.Recover(); err != nil {
 		return nil, err
 	}
-	s := p.state
-	i := &Inspection{Address: s.Address, Lineage: s.Lineage.String(), Epoch: s.Epoch, RunID: s.RunID, Step: s.StepNo, InputNo: s.InputNo,
-		ProcessedTS: s.ProcessedTS, PackageHash: s.PackageHash.String(), ConfigHash: s.ConfigHash.String(), Pending: s.Pending != nil,
-		Queued: len(s.Queue), Timers: s.Timers, Held: s.Held, Obligation: s.Obligation, Recovering: s.Recovery, Positions: s.Book().Positions(), Unknown: s.Book().Unknown(),
-		Cursors: s.Cursors, Market: s.Market}
-	i.Health, i.Reason = s.Health()
-	for _, t := range s.Book().Open() {
-		i.Open = append(i.Open, InspectedIntent{Key: t.Key, Kind: t.Intent.Kind().String(), Step: t.Step, Status: t.Status.String(),
-			Working: t.Working, Remaining: t.Remaining})
-	}
-	return i, nil
+	return p.inspection(), nil
 }
 
 // Forgot says what I, by its welcome, lacks of what this ledger knows it to have had; "" = nothing. Ask it after [Instance.Inspect].

@@ -32,8 +32,10 @@ type replayer struct {
 	session *Session
 	steps   int
 
-	template []byte     // template of the first step's on_init
-	answerer ipc.Digest // package that gave the answers which come now
+	fresh    func() error // verifying: starts the runner after an on_init that failed; nil: such a one is passed over
+	began    bool         // on_init has succeeded, or its state was restored
+	template []byte       // template of the next on_init
+	answerer ipc.Digest   // package that gave the answers which come now
 	pending  *core.Delivery
 	first    ipc.Step
 	events   []ipc.EncodedEvent
@@ -45,7 +47,7 @@ func (r *replayer) restore(c *Checkpoint) error {
 	if err != nil {
 		return err
 	}
-	r.answerer = then.PackageHash
+	r.answerer, r.began = then.PackageHash, true
 	if q := then.Pending; q != nil { // taken while a delivery of another package waited to be repeated
 		r.pending = &core.Delivery{Step: q.Step, ProcessedTS: q.ProcessedTS, TraceID: q.TraceID, Event: q.Event}
 	}
@@ -56,7 +58,7 @@ func (r *replayer) restore(c *Checkpoint) error {
 func (r *replayer) input(in core.Input) error {
 	switch in := in.(type) {
 	case *core.Start:
-		if r.steps == 0 && r.pending == nil {
+		if !r.began && r.pending == nil {
 			r.template = in.Init
 		}
 		r.answerer = in.PackageHash
@@ -80,11 +82,15 @@ func (r *replayer) answered(d *core.Delivery, a *core.Answer) error {
 	if a.Outcome == core.Killed {
 		return r.flush() // it took the runner down; nobody applied it
 	}
+	if len(d.Event) == 0 && a.Outcome == core.Faulted {
+		return r.failedInit(d, a)
+	}
 	if r.answerer != r.p.cfg.PackageHash {
 		return &notReplayableError{fmt.Sprintf("step %d was answered by package %.16s… and cannot be replayed by %.16s…", d.Step, r.answerer, r.p.cfg.PackageHash)}
 	}
 	r.steps++
 	if len(d.Event) == 0 {
+		r.began = true
 		return r.init(d, a)
 	}
 	if len(r.events) > 0 && r.first+ipc.Step(len(r.events)) != d.Step {
@@ -103,6 +109,19 @@ func (r *replayer) answered(d *core.Delivery, a *core.Answer) error {
 		return r.flush()
 	}
 	return nil
+}
+
+// failedInit takes an on_init that failed. A runner gets on_init once in its life, so one that is brought up must get the one that succeeded, or
+// the next attempt; whether the failure repeats is for a verification to find out, in a runner of its own.
+func (r *replayer) failedInit(d *core.Delivery, a *core.Answer) error {
+	if r.fresh == nil || r.answerer != r.p.cfg.PackageHash {
+		return nil
+	}
+	r.steps++
+	if err := r.init(d, a); err != nil {
+		return err
+	}
+	return r.fresh()
 }
 
 // flush sends what was collected; all of it must be answered empty.

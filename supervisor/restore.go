@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
 )
 
@@ -36,7 +37,7 @@ func (p *Instance) open(ctx context.Context) error {
 	if err := p.takeOver(epoch); err != nil {
 		return err
 	}
-	if err := p.agreeOnQueue(); err != nil {
+	if err := errors.Join(p.agreeOnQueue(), p.agreeOnProgress()); err != nil {
 		return err
 	}
 	if err := p.flush(); err != nil {
@@ -161,6 +162,7 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 			return err
 		}
 		p.restart = ""
+		p.prioritise()
 		p.log.Info("runner ready", "step", p.state.StepNo, "replayed", n, "took", time.Since(begin))
 		return nil
 	}
@@ -194,7 +196,11 @@ func (p *Instance) restoreRunner(ctx context.Context) error {
 func (p *Instance) startSession(ctx context.Context) error {
 	runner, err := p.cfg.StartRunner(ctx)
 	if err != nil {
-		return &SessionError{Reason: ipc.ReasonSandboxSetupFailed, Err: err}
+		reason := ipc.ReasonSandboxSetupFailed
+		if refused, ok := errors.AsType[*sandbox.Error](err); ok && refused.Reason == ipc.ReasonSandboxHelperLost {
+			reason = refused.Reason // nothing of the strategy's, and nothing that another start could mend
+		}
+		return &SessionError{Reason: reason, Err: err}
 	}
 	p.runner.Store(&runner)
 	p.session, err = OpenSession(ctx, runner, p.cfg.PackageHash.String(), p.cfg.MaxAnswerBytes)
@@ -365,7 +371,7 @@ func (p *Instance) unvoid(ctx context.Context) error {
 		if err := p.takeOver(p.state.Epoch); err != nil {
 			return err
 		}
-		if err := p.agreeOnQueue(); err != nil {
+		if err := errors.Join(p.agreeOnQueue(), p.agreeOnProgress()); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ func (p *Instance) checkpointDue() bool {
 			return false
 		}
 	}
-	if p.state.Pending != nil || p.state.StepNo == 0 || p.session == nil {
+	if p.state.Pending != nil || !p.state.Began() || p.session == nil {
 		return false
 	}
 	steps := p.state.StepNo - p.lastSaveStep

@@ -52,6 +52,7 @@ func OpenSession(ctx context.Context, r sandbox.Runner, packageHash string, maxA
 		return nil, unconnected(ctx, r, err)
 	}
 	conn := ipc.NewConn(stream, ipc.FromRunner)
+	conn.Frames().SetBudget(ipc.RunnerFrames)
 	defer func() {
 		if err != nil {
 			_ = conn.Close() // the session's error tells more
@@ -121,10 +122,13 @@ func (s *Session) ended(err error, otherwise ipc.ReasonCode) error {
 		}
 		return &SessionError{Reason: reason, Err: err}
 	}
+	if crowded, ok := errors.AsType[*ipc.BudgetError](err); ok {
+		return &SessionError{Reason: ipc.ReasonMessageMemory, Err: crowded}
+	}
 	select {
 	case <-s.runner.Done():
 		exit := s.runner.Exit()
-		reason := ipc.ReasonCode(exit.Reason)
+		reason := exit.Blame()
 		if reason == "" {
 			reason = otherwise
 		}
@@ -276,6 +280,8 @@ func (s *Session) Checkpoint(step ipc.Step, maxBytes uint64) ([]byte, uint32, er
 		return nil, 0, err
 	}
 	var state []byte
+	budgeted := int64(0)
+	defer func() { ipc.RunnerStates.Give(budgeted) }()
 	for {
 		m, err := s.awaitMessage()
 		if errors.Is(err, ErrPoked) {
@@ -298,6 +304,15 @@ func (s *Session) Checkpoint(step ipc.Step, maxBytes uint64) ([]byte, uint32, er
 				(len(m.Data) == 0 && m.Total != 0) {
 				return nil, 0, sessionError(ipc.ReasonAnswerMalformed, "chunk at %d of %d with %d bytes after %d bytes (at most %d are allowed)",
 					m.Offset, m.Total, len(m.Data), len(state), maxBytes)
+			}
+			if m.Offset == 0 {
+				if err := ipc.RunnerStates.Take(int64(m.Total)); err != nil {
+					return nil, 0, s.ended(err, ipc.ReasonMessageMemory)
+				}
+				budgeted = int64(m.Total)
+			}
+			if int64(m.Total) != budgeted {
+				return nil, 0, sessionError(ipc.ReasonAnswerMalformed, "a chunk of a state of %d bytes after one of %d", m.Total, budgeted)
 			}
 			if state = append(state, m.Data...); uint64(len(state)) == m.Total {
 				return state, m.StateVersion, nil

@@ -303,7 +303,7 @@ func (p *Instance) greeted(ctx context.Context, w ipc.Welcome, heard core.Heard,
 // state directory has acknowledged it, and positions are unknown (found by simulating copies: the book was wrong, and trusted).
 func (p *Instance) live() error {
 	k := &p.sink
-	behind := p.state.Behind(k.made)
+	behind := p.behind()
 	if behind && k.lag.IsZero() {
 		k.lag = time.Now().Add(min(snapshotFirst, p.patience()))
 		return p.flushIfDue()

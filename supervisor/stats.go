@@ -32,7 +32,10 @@ type Tally struct {
 	Latency   *hdrhistogram.Histogram // of answers, ns
 	Market    mailbox.Counts          // received = delivered + conflated + dropped + waiting, of this moment
 
-	counts func() mailbox.Counts
+	Progress Progress // of this moment: health is judged by it (OB-8)
+
+	counts   func() mailbox.Counts
+	progress func() Progress
 }
 
 // Stats is the Observer that summaries and metrics are made from. Safe for concurrent use.
@@ -64,6 +67,9 @@ func (s *Stats) Read(a ipc.Address, f func(*Tally)) {
 		if t.counts != nil {
 			t.Market = t.counts()
 		}
+		if t.progress != nil {
+			t.Progress = t.progress()
+		}
 		f(t)
 	})
 }
@@ -71,6 +77,11 @@ func (s *Stats) Read(a ipc.Address, f func(*Tally)) {
 // Account keeps where the accounts of an instance's market events are (BP-1).
 func (s *Stats) Account(a ipc.Address, counts func() mailbox.Counts) {
 	s.with(a, func(t *Tally) { t.counts = counts })
+}
+
+// Follow keeps whom to ask how far an instance is.
+func (s *Stats) Follow(a ipc.Address, ask func() Progress) {
+	s.with(a, func(t *Tally) { t.progress = ask })
 }
 
 // Delivered counts a delivery.

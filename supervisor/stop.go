@@ -6,9 +6,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
-	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
-	"github.com/msup/msup/supervisor/guard"
 )
 
 // beginStop queues on_shutdown behind what the strategy has to see; market events are not delivered any more.
@@ -17,7 +15,10 @@ func (p *Instance) beginStop(reason ipc.ReasonCode) error {
 		return nil
 	}
 	p.stopping, p.stopSince = true, time.Now()
-	if p.state.Halted != "" || p.session == nil || p.state.StepNo == 0 {
+	if err := p.release(untilFeed); err != nil {
+		return err
+	}
+	if p.state.Halted != "" || p.session == nil || p.state.StepNo == 0 || p.state.InitFailed {
 		return nil
 	}
 	return p.apply(p.stamp(&core.Command{Op: core.OpShutdown, Who: "supervisor", Reason: reason, Restriction: unrestricted}))
@@ -30,7 +31,7 @@ func (p *Instance) close(ctx context.Context) error {
 		p.log.Error("a checkpoint was not saved", "reason", ipc.ReasonCheckpointFailed, "err", err)
 		unsaved = true
 	}
-	if p.session != nil && p.state.Pending == nil && p.state.StepNo > 0 && unsaved {
+	if p.session != nil && p.state.Pending == nil && p.state.Began() && unsaved {
 		if err := p.saveCheckpoint(); err != nil {
 			return fmt.Errorf("the last checkpoint: %w", err)
 		}
@@ -47,7 +48,8 @@ func (p *Instance) close(ctx context.Context) error {
 		if err := s.Close(p.cfg.Deadlines.Stop); err != nil {
 			return fmt.Errorf("stopping the runner: %w", err)
 		}
-		p.noteRefusals(s.runner)
+		p.endCounting()
+		p.lookBack(s.runner)
 	}
 	return ctx.Err()
 }
@@ -71,17 +73,5 @@ func (p *Instance) killRunner() {
 		p.log.Error("killing the runner failed", "err", err)
 		return
 	}
-	p.noteRefusals(*r)
-}
-
-// noteRefusals tells what a runner that has ended was refused while it lived: nothing is dropped without a word (law 5, SB-8).
-func (p *Instance) noteRefusals(r sandbox.Runner) {
-	for _, v := range sandbox.Violations(sandbox.Limits{}, r.Exit(), r.Logs()) {
-		switch v.Kind {
-		case sandbox.ViolationLog, sandbox.ViolationPIDs:
-			p.log.Warn("the runner was refused what is above its ceiling", "reason", v.Reason, "refused", v.Observed-v.Limit, "unit", v.Unit)
-			p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: v.Reason, Level: guard.Warn,
-				Detail: fmt.Sprintf("%s: refused %d %s", v.Kind, v.Observed-v.Limit, v.Unit)})
-		}
-	}
+	p.lookBack(*r)
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/msup/msup/ipc"
@@ -62,7 +63,8 @@ type Supervisor struct {
 	ctx    context.Context // of the instances
 	routes map[route][]*Member
 	nobody uint64
-	ended  bool // the feed came to its end
+	ended  bool         // the feed came to its end
+	feedTS atomic.Int64 // receive time of the newest event that I was given
 }
 
 type route struct {
@@ -74,6 +76,11 @@ type route struct {
 // them. The others start when the feed has come to where they are: what is still open from then meets the market of then.
 func (s *Supervisor) Start(ctx context.Context) error {
 	s.ctx, s.routes = ctx, map[route][]*Member{}
+	if f, ok := s.Tee.(FeedFollower); ok && f.FollowsFeed() {
+		for _, m := range s.Members {
+			m.Instance.ahead.feed = &s.feedTS
+		}
+	}
 	for _, m := range s.Members {
 		if err := m.Instance.Recover(); err != nil {
 			return err
@@ -200,6 +207,7 @@ func (s *Supervisor) publish(ctx context.Context, event ipc.MarketEvent, m Marke
 		return nil // interrupted: the caller sees the context
 	}
 	if s.Tee != nil {
+		s.feedTS.Store(max(s.feedTS.Load(), int64(m.Recv)))
 		if err := s.Tee.Publish(event); err != nil {
 			return fmt.Errorf("giving a market event to I: %w", err)
 		}
@@ -208,6 +216,9 @@ func (s *Supervisor) publish(ctx context.Context, event ipc.MarketEvent, m Marke
 			if err := s.Tee.Sync(ctx); err != nil {
 				return fmt.Errorf("waiting for I: %w", err)
 			}
+		}
+		for _, one := range s.Members {
+			one.Instance.comeTo(m.Recv)
 		}
 	}
 	for _, member := range members {

@@ -24,12 +24,16 @@ func (p *Instance) due() ipc.Nanos {
 	return deadline
 }
 
-// deadline is the core's. Where nothing leaves, nothing is overdue either.
+// deadline is the core's. Where nothing leaves, no intent is overdue either; a compute result can be.
 func (p *Instance) deadline() (ipc.Nanos, bool) {
+	stale, any := p.staleDue()
 	if p.cfg.Sink == nil {
-		return 0, false
+		return stale, any
 	}
-	return p.state.Deadline()
+	if d, ok := p.state.Deadline(); ok && (!any || d < stale) {
+		return d, true
+	}
+	return stale, any
 }
 
 // tickDue reports whether the core's deadline has come: by the clock, or, where the clock is the feed's, because the feed has come to it and
@@ -47,7 +51,7 @@ func (p *Instance) tickDue() bool {
 
 // tick lets the core's time pass when nothing else does.
 func (p *Instance) tick() error {
-	deadline, _ := p.state.Deadline()
+	deadline, _ := p.deadline()
 	recv := ipc.Nanos(0)
 	if p.followsFeed() {
 		recv = deadline

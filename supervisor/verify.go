@@ -144,7 +144,7 @@ func (p *Instance) replaySpan(s *core.State, checkpoint *Checkpoint, slots []Che
 	if p.state.Informs() {
 		return span{why: `recovery = "inform": the strategy says that it cannot replay`}, nil
 	}
-	barred, why, no, answerer := ipc.InputNo(0), "", s.InputNo, s.PackageHash
+	barred, why, no, answerer, init := ipc.InputNo(0), "", s.InputNo, s.PackageHash, false
 	err := p.eachInput(s.InputNo+1, func(in core.Input) error {
 		no++
 		switch in := in.(type) {
@@ -152,8 +152,11 @@ func (p *Instance) replaySpan(s *core.State, checkpoint *Checkpoint, slots []Che
 			answerer = in.PackageHash
 		case *core.Inform:
 			barred, why = no, fmt.Sprintf("the strategy was told what had happened since step %d instead of a replay", in.Step)
+		case *core.Delivery:
+			init = len(in.Event) == 0
 		case *core.Answer:
-			if in.Outcome != core.Killed && answerer != p.cfg.PackageHash {
+			failed := in.Outcome == core.Killed || in.Outcome == core.Faulted && init // nobody applied it
+			if !failed && answerer != p.cfg.PackageHash {
 				barred, why = no, fmt.Sprintf("step %d was answered by package %.16s…", in.Step, answerer)
 			}
 		}
@@ -176,6 +179,12 @@ func (p *Instance) replayFrom(ctx context.Context, at *Checkpoint) (*replayer, e
 		return nil, err
 	}
 	r := &replayer{p: p, session: p.session}
+	r.fresh = func() error {
+		p.killRunner()
+		err := p.startSession(ctx)
+		r.session = p.session
+		return err
+	}
 	if at == nil {
 		return r, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,10 +28,11 @@ type diagnosis struct {
 	Isolation []levelOffer `json:"isolation"`
 	// Containers is what L3 stands on: engine, runtime, kernel, with the known holes of their versions.
 	Containers []container.Finding `json:"containers"`
+	Rights     rights              `json:"rights"`
 	Problems   []string            `json:"problems"`
 }
 
-// levelOffer is one level of isolation on this host (SB-L1 … SB-L3).
+// levelOffer is one level of isolation on this host (SB-L0 … SB-L3).
 type levelOffer struct {
 	Level   string `json:"level"`
 	For     string `json:"for"`
@@ -50,10 +52,13 @@ func offers(h process.Host, found []container.Finding) []levelOffer {
 	}
 	l2 := levelOffer{Level: "L2", For: "Rust as WebAssembly", Offered: h.Err == nil, Detail: "a module in a process of its own, behind the walls of L1"}
 	l1 := levelOffer{Level: "L1", For: "native Rust; Python where L3 is not offered", Offered: h.Err == nil, Detail: "a process behind the walls above"}
+	l0 := levelOffer{Level: "L0", For: "trusted Python, of which a host runs many; never by auto", Offered: h.Err == nil,
+		Detail: "threads of one process behind the walls of L1, with no wall between them; isolation = \"L0\" and policy.allow_l0 = true ask for it"}
 	if h.Err != nil {
 		l1.Detail, l2.Detail = h.Err.Error(), "it stands on L1, which is not offered"
+		l0.Detail = l2.Detail
 	}
-	return []levelOffer{l3, l2, l1}
+	return []levelOffer{l3, l2, l1, l0}
 }
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -76,6 +81,7 @@ default of run) takes the strongest level that is offered for a strategy's runti
 			defer cancel()
 			d.Containers = container.Examine(ctx, container.DaemonConfig{Address: address})
 			d.Isolation = offers(h, d.Containers)
+			d.Rights = examineRights()
 			runtime, err := findPython(ctx, interpreter)
 			if err != nil {
 				d.Problems = append(d.Problems, err.Error())
@@ -132,8 +138,21 @@ func (a *app) printDiagnosis(d diagnosis) {
 		}
 	}
 	fmt.Fprintln(a.stdout)
+	who := "supervisor as " + d.Rights.Supervisor
+	if d.Rights.Helper != "" {
+		who += ", helper as " + d.Rights.Helper
+	}
+	fmt.Fprintf(a.stdout, "  msup run: %s: %s\n", who, d.Rights.Detail)
+	if d.Rights.Remedy != "" {
+		fmt.Fprintf(a.stdout, "            → %s\n", d.Rights.Remedy)
+	}
+	fmt.Fprintln(a.stdout)
 	for _, f := range d.Containers {
-		fmt.Fprintf(a.stdout, "  %-7s  %-16s %s\n", f.Severity, f.Component, f.Detail)
+		what := f.Detail
+		if len(f.CVE) > 0 {
+			what = strings.Join(f.CVE, ", ") + ": " + what
+		}
+		fmt.Fprintf(a.stdout, "  %-7s  %-16s %s\n", f.Severity, strings.TrimSpace(f.Component+" "+f.Version), what)
 		if f.Remedy != "" {
 			fmt.Fprintf(a.stdout, "  %-7s  %-16s → %s\n", "", "", f.Remedy)
 		}

@@ -87,6 +87,8 @@ func codeOf(err error) int {
 		return exitDiverged
 	case errors.As(err, &stateError), errors.As(err, &leaseError):
 		return exitState
+	case errors.As(err, &sandboxError) && sandboxError.Reason == sandbox.ReasonSignaled:
+		return exitFailed // somebody ended it: no word on what this host can isolate
 	case errors.As(err, &sandboxError):
 		return exitSandbox
 	case isFindings(err), errors.As(err, &incompatible):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -27,7 +28,7 @@ func (r *runner) openExecution(ctx context.Context, f *deploymentFlags, state st
 	if r.deployment.Run.Durability == descriptor.DurabilityNone {
 		return nil, exit(exitRefused, `durability is "none": nothing would be durable, yet I's socket %s is to be connected; choose "power"`, socket)
 	}
-	s, err := connectExecution(ctx, socket, f.patience, r.wiring.log)
+	s, err := connectExecution(ctx, socket, f.patience, r.app.dialer.dial, r.wiring.log)
 	if err != nil {
 		return nil, exit(exitBoundary, "connecting to I: %w", err)
 	}
@@ -36,9 +37,9 @@ func (r *runner) openExecution(ctx context.Context, f *deploymentFlags, state st
 
 // connectExecution connects to an I that is a process of somebody else's, and again whenever the connection ends: it is neither started nor
 // ended here, and gets no market events. In lock step it is asked to sync, which msup.boundary answers.
-func connectExecution(ctx context.Context, socket string, patience time.Duration, log *slog.Logger) (*simulated, error) {
+func connectExecution(ctx context.Context, socket string, patience time.Duration, through func(context.Context, string) (net.Conn, error), log *slog.Logger) (*simulated, error) {
 	dial := func(ctx context.Context) (*execution.Client, error) {
-		return execution.Dial(ctx, socket, execution.Options{Logger: log})
+		return execution.Dial(ctx, socket, execution.Options{Logger: log, Dial: through})
 	}
 	link, err := execution.Connect(ctx, dial, execution.LinkOptions{Logger: log, Patience: patience})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/process"
 	"github.com/msup/msup/sandbox/python"
+	"github.com/msup/msup/sandbox/warden"
 	"github.com/msup/msup/supervisor/descriptor"
 	"github.com/msup/msup/supervisor/pack"
 )
@@ -35,10 +36,13 @@ type deploymentFlags struct {
 	keepLog     bool
 	lease       leaseFlags // registered by those that start instances
 	placing     placementFlags
-	batch       int // of a replay
+	privileges  privilegeFlags // registered by those that run for long
+	reads       string         // a feed that is read on the way; "" = none
+	batch       int            // of a replay
 	patience    time.Duration
 	risk        string // socket of J and E; "" = as the deployment says, else none
 	execution   string // I's socket; "" = as the deployment says, else a simulated I
+	market      string // H's socket; "" = as the deployment says, else a feed
 }
 
 func (f *deploymentFlags) register(c *cobra.Command) {
@@ -76,6 +80,7 @@ type host struct {
 	app      *app
 	log      *slog.Logger
 	sandbox  sandbox.Sandbox
+	helper   *warden.Client // nil: the sandboxes are this process's own
 	options  pack.Options
 	named    string // interpreter that the flags name
 	packages map[string]*pack.Package
@@ -110,7 +115,7 @@ func (a *app) openHost(ctx context.Context, f *deploymentFlags) (_ *host, err er
 	if h.place, err = newPlacement(h, f.placing); err != nil {
 		return nil, err
 	}
-	box, err := process.New(process.Config{Logger: h.log})
+	box, err := h.openProcess(ctx, f.privileges)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +128,22 @@ func (a *app) openHost(ctx context.Context, f *deploymentFlags) (_ *host, err er
 	}
 	h.options = pack.Options{Store: store, Sandbox: box, Log: h.log, Rust: rustSearch(), Describe: h.place.describeModule}
 	return h, nil
+}
+
+// openProcess opens the process sandbox: in a helper where this process is to give up root.
+func (h *host) openProcess(ctx context.Context, f privilegeFlags) (sandbox.Sandbox, error) {
+	separate, err := f.wanted()
+	if err != nil {
+		return nil, err
+	}
+	if !separate {
+		return process.New(process.Config{Logger: h.log})
+	}
+	if h.helper, err = warden.Start(warden.Config{Logger: h.log, Verbose: h.app.verbose}); err != nil {
+		return nil, exit(exitSandbox, "%w", err)
+	}
+	h.onClose(h.helper.Close)
+	return h.helper.Open(ctx, kindProcess, nil)
 }
 
 // needPython finds the interpreter when the first Python package, or an image, needs it: a host that runs Rust alone need not have one.

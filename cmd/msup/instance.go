@@ -22,6 +22,7 @@ import (
 	"github.com/msup/msup/supervisor/guard"
 	"github.com/msup/msup/supervisor/lease"
 	"github.com/msup/msup/supervisor/pack"
+	"github.com/msup/msup/supervisor/service"
 )
 
 // Ladders and ceilings that neither descriptor nor deployment sets. Windows are core time.
@@ -31,18 +32,11 @@ const (
 	largestDelay   ipc.Nanos = 24 * hour
 	openCeiling              = 1024
 	replayDeadline           = 24 * time.Hour
-	cooldown       ipc.Nanos = 30e9
+	timerSteps               = 1000 // in a second of the strategy's own time, with nothing else between
 )
 
-// rulesOf are the ladders of one instance: counts within a window for warn, degrade and halt (SB-7).
-func rulesOf(r descriptor.Resources) (timeouts, faults, kills, rejects, refusals guard.Rule) {
-	timeouts = guard.Rule{Window: minute, Warn: 1, Degrade: 20, Halt: 500}
-	faults = guard.Rule{Window: minute, Warn: 1, Degrade: 5, Halt: 20}
-	kills = guard.Rule{Window: hour, Warn: 1, Degrade: 3, Halt: int(r.RestartsPerHour) + 1}
-	rejects = guard.Rule{Window: minute, Warn: 1, Degrade: 20, Halt: 200}
-	refusals = guard.Rule{Window: 1e9, Warn: 1, Degrade: 50, Halt: 500}
-	return timeouts, faults, kills, rejects, refusals
-}
+// storms counts the seconds in which timers alone used up their steps.
+var storms = guard.Rule{Window: minute, Warn: 1, Degrade: 5, Halt: 30}
 
 // wiring is what all instances of one run share.
 type wiring struct {
@@ -51,6 +45,7 @@ type wiring struct {
 	db        *statedb.DB
 	leases    map[ipc.Address]*lease.Lease
 	sink      supervisor.Sink
+	out       *intentFile          // nil: intents are not copied to a file
 	approver  supervisor.Approver  // J or E; nil = policy approves
 	authority supervisor.Authority // J or E; nil = none is connected
 	live      bool                 // the market is live: times are the machine's
@@ -66,6 +61,7 @@ type wiring struct {
 	lockStep  bool
 	patience  time.Duration
 	keepLog   bool
+	asked     map[ipc.Address][]*service.Executor // external services, opened once
 }
 
 // instance makes one instance of the deployment.
@@ -90,6 +86,10 @@ func (w *wiring) instance(ctx context.Context, d descriptor.Instance) (*supervis
 		return nil, err
 	}
 	w.levels[d.Address] = started
+	lanes, err := w.lanes(ctx, d, p, hash, store.Lineage())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", d.Address, err)
+	}
 	r := d.Resources
 	return supervisor.NewInstance(supervisor.InstanceConfig{
 		Address: d.Address, StrategyVersion: d.Descriptor.Version, PackageHash: hash, Config: d.Config, ConfigHash: d.ConfigHash,
@@ -99,9 +99,9 @@ func (w *wiring) instance(ctx context.Context, d descriptor.Instance) (*supervis
 			Checkpoint: r.DeadlineCheckpoint, Stop: r.DeadlineStop},
 		StateVersion: d.Descriptor.State.SchemaVersion, MigratesFrom: d.Descriptor.State.MigratesFrom, MaxAnswerBytes: uint64(r.AnswerBytes), MaxStateBytes: uint64(r.StateBytes),
 		CheckpointSteps: d.Descriptor.State.CheckpointSteps, CheckpointEvery: d.Descriptor.State.CheckpointPeriod,
-		QueueEvents: int(r.QueueEvents), LockStep: w.lockStep, Patience: w.patience, KeepLog: w.keepLog,
+		QueueEvents: int(r.QueueEvents), LockStep: w.lockStep, Patience: w.patience, KeepLog: w.keepLog, Objective: objectiveOf(d.Descriptor.SLO),
 		StartRunner: started.run,
-		Ledger:      ledger{store}, Lease: w.lease(d.Address), Sink: w.sink, Approver: w.approver, Authority: w.authority, Clock: w.clock(d.Address), Observer: w.stats, Logger: w.log,
+		Ledger:      ledger{store}, Lease: w.lease(d.Address), Sink: w.sink, Approver: w.approver, Authority: w.authority, Compute: lanes, Clock: w.clock(d.Address), Observer: w.stats, Logger: w.log,
 		EvidenceDir: filepath.Join(w.stateDir, "evidence"),
 	}), nil
 }
@@ -111,6 +111,7 @@ func paramsOf(d descriptor.Instance) *core.Params {
 	policy := &gate.Policy{
 		Address: d.Address, StrategyVersion: d.Descriptor.Version, Allowed: c.Instruments, Venues: c.Venues,
 		Instruments: map[ipc.InstrumentID]ipc.Instrument{}, Intents: map[ipc.IntentKind]bool{}, OrderTypes: map[ipc.OrderType]bool{},
+		ProposalsFrom: proposers(d),
 		Ceilings: gate.Ceilings{PerEvent: int(r.IntentsPerEvent), PerSecond: int(r.IntentsPerSecond), PerRun: int(r.IntentsPerRun),
 			CancelsPerSecond: int(r.CancelsPerSecond), Open: openCeiling, MaxDelay: largestDelay},
 	}
@@ -124,9 +125,10 @@ func paramsOf(d descriptor.Instance) *core.Params {
 		policy.OrderTypes[t] = true
 	}
 	params := &core.Params{Policy: policy, ExternalApproval: d.Approval == descriptor.ApprovalExternal,
-		Inform: d.Descriptor.State.Recovery == descriptor.RecoveryInform, Cooldown: cooldown,
-		MaxTimers: int(r.Timers), TelemetryNames: d.Descriptor.Telemetry}
-	params.Timeouts, params.Faults, params.Kills, params.Rejects, params.Refusals = rulesOf(r)
+		Inform:    d.Descriptor.State.Recovery == descriptor.RecoveryInform,
+		MaxTimers: int(r.Timers), TimerSteps: timerSteps, Storms: storms, TelemetryNames: d.Descriptor.Telemetry,
+		Compute: computeAllowed(d.Descriptor)}
+	setLadders(params, d)
 	return params
 }
 

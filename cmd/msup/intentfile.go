@@ -21,12 +21,13 @@ type intentFile struct {
 	failed error
 }
 
-func newIntentFile(path string, next supervisor.Sink) (*intentFile, error) {
+// createOut makes the file; its Sink is set before the first offer.
+func createOut(path string) (*intentFile, error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, exit(exitUsage, "--out: %w", err)
 	}
-	return &intentFile{Sink: next, file: f, buf: bufio.NewWriterSize(f, 64<<10)}, nil
+	return &intentFile{file: f, buf: bufio.NewWriterSize(f, 64<<10)}, nil
 }
 
 // Offer writes one line and passes the offer on.

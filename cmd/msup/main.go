@@ -11,14 +11,15 @@ import (
 	"syscall"
 
 	"github.com/msup/msup/sandbox/process"
-	"github.com/msup/msup/sandbox/wasm"
+	"github.com/msup/msup/sandbox/warden"
 )
 
 // version is set at build time.
 var version = "0.1.0-dev"
 
 func main() {
-	process.Init(wasm.Programs()...) // the second stage of the process sandbox is this same binary
+	process.Init(programs()...) // the second stage of the process sandbox is this same binary
+	warden.Init(openers())      // and so is the helper that keeps root
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()

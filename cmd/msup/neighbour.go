@@ -24,7 +24,7 @@ func (r *runner) openRisk(ctx context.Context, f *deploymentFlags) error {
 	if socket == "" {
 		return nil
 	}
-	link, err := risk.Connect(ctx, socket, risk.Options{Logger: r.wiring.log, Lost: r.wiring.riskLost(r.deployment.Instances)})
+	link, err := risk.Connect(ctx, socket, risk.Options{Logger: r.wiring.log, Dial: r.app.dialer.dial, Lost: r.wiring.riskLost(r.deployment.Instances)})
 	if err != nil {
 		return exit(exitBoundary, "connecting to J and E: %w", err)
 	}
@@ -72,7 +72,7 @@ func (a *app) openMarket(ctx context.Context, f *runFlags) (feed.Source, error) 
 	if f.feedPath != "" {
 		return nil, fmt.Errorf("%w: --feed %s and --market-socket %s: choose one", errUsage, f.feedPath, socket)
 	}
-	s, err := market.Open(ctx, socket, market.Options{Logger: a.logger()})
+	s, err := market.Open(ctx, socket, market.Options{Logger: a.logger(), Dial: a.dialer.dial})
 	if err != nil {
 		return nil, exit(exitBoundary, "connecting to H: %w", err)
 	}

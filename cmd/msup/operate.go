@@ -1,11 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
 
@@ -14,19 +14,19 @@ import (
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
-	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/api"
 	"github.com/msup/msup/supervisor/gate"
 )
 
-// operateCommands are the verbs that look at, or command, the instances of a state directory that nobody runs at the moment.
+// operateCommands are the verbs that look at, or command, the instances of a state directory, whether an msup runs on it or not.
 func (a *app) operateCommands() []*cobra.Command {
-	return []*cobra.Command{a.inspectCommand(), a.logsCommand(), a.haltCommand(), a.resumeCommand(), a.modeCommand()}
+	return append([]*cobra.Command{a.inspectCommand(), a.logsCommand()}, a.commandVerbs()...)
 }
 
 // offline opens the chosen instances of a state directory, one after the other.
 func (a *app) offline(state string, only []string, f func(*supervisor.Instance, *statedb.Instance) error) (err error) {
 	if state == "" {
-		return fmt.Errorf("%w: name the state directory with --state", errUsage)
+		return errNoState
 	}
 	db, err := openState(a, state)
 	if err != nil {
@@ -55,27 +55,63 @@ func (a *app) inspectCommand() *cobra.Command {
 	var state string
 	c := &cobra.Command{
 		Use: "inspect --state DIR [BOT/STRATEGY/INSTANCE…]", Short: "Health, restrictions, positions, open intents and cursors of instances",
-		Long: `Recovers the core of each instance from its ledger, without starting a strategy, and shows what it is: health and reason,
-restrictions in force, positions, open intents, timers, epochs and owners. The state directory must not be in use.`,
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.offline(state, args, func(p *supervisor.Instance, store *statedb.Instance) error {
-				i, err := p.Inspect()
-				if err != nil {
-					return err
-				}
-				leases, err := store.Leases()
-				if err != nil {
-					return err
-				}
-				if a.json {
-					return a.printJSON(map[string]any{"instance": i, "epochs": leases})
-				}
-				return a.printInspection(i, leases)
-			})
+		Long: `Shows what an instance is: health and reason, restrictions in force, positions, open intents, timers, and the last commands
+with who gave them. Where an msup runs on the state directory, it is asked, and answers also while a strategy hangs. Otherwise
+the core of each instance is recovered from its ledger, without starting a strategy; then epochs and owners are shown, too.`,
+		Example: "  msup inspect --state ./state\n  msup inspect --state ./state default/ema_cross/main --json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.inspect(cmd.Context(), state, args)
 		},
 	}
-	c.Flags().StringVar(&state, "state", "", "state directory")
+	a.stateFlag(c, &state)
 	return c
+}
+
+// inspection is one instance as msup inspect --json prints it.
+type inspection struct {
+	Instance *supervisor.Inspection `json:"instance"`
+	Epochs   []statedb.Lease        `json:"epochs"` // empty while it runs
+	Running  bool                   `json:"running"`
+}
+
+func (a *app) inspect(ctx context.Context, state string, args []string) error {
+	if state == "" {
+		return errNoState
+	}
+	tell := func(i inspection) error {
+		if a.json {
+			return a.printJSON(i)
+		}
+		return a.printInspection(i.Instance, i.Epochs)
+	}
+	running := func(c *api.Client) error {
+		shown, err := c.Instances(ctx, args...)
+		if err != nil {
+			return refusedByRunning(err)
+		}
+		for _, s := range shown {
+			if s.Error != "" {
+				return exit(exitFailed, "%s", s.Error)
+			}
+			if err := tell(inspection{Instance: s.Inspection, Epochs: []statedb.Lease{}, Running: true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return a.runningOr(ctx, state, running, func() error {
+		return a.offline(state, args, func(p *supervisor.Instance, store *statedb.Instance) error {
+			i, err := p.Inspect()
+			if err != nil {
+				return err
+			}
+			leases, err := store.Leases()
+			if err != nil {
+				return err
+			}
+			return tell(inspection{Instance: i, Epochs: leases})
+		})
+	})
 }
 
 func (a *app) printInspection(i *supervisor.Inspection, leases []statedb.Lease) error {
@@ -106,6 +142,9 @@ func (a *app) printInspection(i *supervisor.Inspection, leases []statedb.Lease) 
 	}
 	for _, t := range i.Timers {
 		fmt.Fprintf(w, "  timer %s at %s\n", t.ID, utc(t.DueTS))
+	}
+	for _, o := range i.Orders {
+		fmt.Fprintf(w, "  commanded %s by %s at %s (%s), input %d\n", o.Op, o.Who, utc(o.WallTS), o.Reason, o.InputNo)
 	}
 	for _, l := range leases {
 		fmt.Fprintf(w, "  epoch %d: pid %d since %s\n", l.Epoch, l.PID, utc(l.WallTS))
@@ -152,79 +191,6 @@ func (a *app) logsCommand() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&state, "state", "", "state directory")
-	return c
-}
-
-// commandVerb is a verb that records an operator's command.
-func (a *app) commandVerb(use, short, long string, command func() (core.Command, error)) *cobra.Command {
-	var state, who string
-	c := &cobra.Command{
-		Use: use, Short: short, Long: long,
-		RunE: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return fmt.Errorf("%w: name at least one instance, as BOT/STRATEGY/INSTANCE (msup inspect lists them)", errUsage)
-			}
-			return a.offline(state, args, func(p *supervisor.Instance, _ *statedb.Instance) error {
-				cmd, err := command()
-				if err != nil {
-					return err
-				}
-				cmd.Who = who
-				if err := p.Record(cmd); err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(a.stdout, "%s: recorded; the next run begins with it\n", p.Address())
-				return err
-			})
-		},
-	}
-	c.Flags().StringVar(&state, "state", "", "state directory")
-	c.Flags().StringVar(&who, "who", currentUser(), "who gives the command, for the log")
-	return c
-}
-
-func currentUser() string {
-	u, err := user.Current()
-	if err != nil {
-		return fmt.Sprintf("uid %d", os.Getuid())
-	}
-	return u.Username
-}
-
-func (a *app) haltCommand() *cobra.Command {
-	return a.commandVerb("halt --state DIR BOT/STRATEGY/INSTANCE…", "Halt instances: no runner is started until resume",
-		"Records a halt in the ledger of instances that do not run at the moment. Executions still move their positions.",
-		func() (core.Command, error) {
-			return core.Command{Op: core.OpHalt, Reason: ipc.ReasonOperatorHalt, Restriction: gate.Unrestricted()}, nil
-		})
-}
-
-func (a *app) resumeCommand() *cobra.Command {
-	return a.commandVerb("resume --state DIR BOT/STRATEGY/INSTANCE…", "End a halt",
-		"Records the end of a halt; the ladders that led to it begin anew. Look up the reason first: msup inspect, msup explain.",
-		func() (core.Command, error) {
-			return core.Command{Op: core.OpResume, Reason: ipc.ReasonOperatorResume, Restriction: gate.Unrestricted()}, nil
-		})
-}
-
-func (a *app) modeCommand() *cobra.Command {
-	r := gate.Unrestricted()
-	var factor string
-	c := a.commandVerb("mode --state DIR [--no-trade] [--reduce-only] [--limit-only] [--size-factor F] BOT/STRATEGY/INSTANCE…",
-		"Replace the operator's restriction of instances",
-		"Records the operator's own restriction; without any flag it is lifted. Restrictions of others stay.",
-		func() (core.Command, error) {
-			d, err := ipc.ParseDecimal(factor)
-			if err != nil || d.Sign() < 0 || d.Cmp(gate.One) > 0 {
-				return core.Command{}, fmt.Errorf("%w: --size-factor %q: write a number from 0 to 1", errUsage, factor)
-			}
-			r.SizeFactor = d
-			return core.Command{Op: core.OpMode, Reason: ipc.ReasonOperatorMode, Restriction: r}, nil
-		})
-	c.Flags().BoolVar(&r.NoTrade, "no-trade", false, "only cancels and messages pass")
-	c.Flags().BoolVar(&r.ReduceOnly, "reduce-only", false, "only orders that lower the position pass")
-	c.Flags().BoolVar(&r.LimitOnly, "limit-only", false, "no market or stop orders")
-	c.Flags().StringVar(&factor, "size-factor", "1", "scale the part of orders that increases risk, 0 to 1")
+	a.stateFlag(c, &state)
 	return c
 }

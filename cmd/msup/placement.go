@@ -15,6 +15,7 @@ import (
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/container"
 	"github.com/msup/msup/sandbox/image"
+	"github.com/msup/msup/sandbox/thread"
 	"github.com/msup/msup/sandbox/wasm"
 	"github.com/msup/msup/supervisor/descriptor"
 	"github.com/msup/msup/supervisor/pack"
@@ -55,17 +56,20 @@ type placement struct {
 
 	mu       sync.Mutex
 	wasm     *wasm.Sandbox
-	box      *container.Sandbox
-	boxErr   error // why containers cannot be had; found out once
+	runs     sandbox.Sandbox // where compiled modules run: wasm itself, or the helper's
+	box      sandbox.Sandbox // containers
+	boxErr   error           // why containers cannot be had; found out once
 	image    image.Image
 	compiled map[string]wasm.Compiled // by package hash
 	told     bool
+	shared   sandbox.Sandbox
+	placed   map[ipc.Address]start // by placeAll
 }
 
 func newPlacement(h *host, f placementFlags) (*placement, error) {
 	switch want := descriptor.Isolation(f.isolation); want {
 	case descriptor.IsolationAuto, descriptor.IsolationL1, descriptor.IsolationL3:
-		return &placement{host: h, want: want, compiled: map[string]wasm.Compiled{}}, nil
+		return &placement{host: h, want: want, compiled: map[string]wasm.Compiled{}, placed: map[ipc.Address]start{}}, nil
 	}
 	return nil, fmt.Errorf("%w: --isolation %q: write auto, L1 or L3", errUsage, f.isolation)
 }
@@ -75,11 +79,21 @@ type start struct {
 	level sandbox.Level
 	box   string // the sandbox's name
 	run   func(context.Context) (sandbox.Runner, error)
+	in    sandbox.Sandbox
+	spec  sandbox.Spec
+	lives int // how many runners of it there are at a time; known by placeAll
+}
+
+func startIn(box sandbox.Sandbox, level sandbox.Level, spec sandbox.Spec) start {
+	return start{level: level, box: box.Name(), run: func(ctx context.Context) (sandbox.Runner, error) { return box.Start(ctx, spec) }, in: box, spec: spec}
 }
 
 // of chooses the sandbox of an instance: what its runtime needs, at least what descriptor and policy demand (SB-L1 … SB-L3). The spec
 // has address, lane, limits and log already.
 func (pl *placement) of(ctx context.Context, d descriptor.Instance, p *pack.Package, base sandbox.Spec) (start, error) {
+	if s, ok := pl.placed[base.Address]; ok {
+		return s, nil
+	}
 	switch d.Descriptor.Runtime {
 	case descriptor.RuntimeRustWasm:
 		return pl.module(ctx, d, p, base)
@@ -111,7 +125,11 @@ func (pl *placement) module(ctx context.Context, d descriptor.Instance, p *pack.
 	}
 	base.Env = p.Env()
 	spec := wasm.Spec(base, c)
-	return start{sandbox.L2, box.Name(), func(ctx context.Context) (sandbox.Runner, error) { return box.Start(ctx, spec) }}, nil
+	runs, err := pl.modules(ctx, box)
+	if err != nil {
+		return start{}, err
+	}
+	return startIn(runs, sandbox.L2, spec), nil
 }
 
 func (pl *placement) openWasm() (*wasm.Sandbox, error) {
@@ -120,7 +138,7 @@ func (pl *placement) openWasm() (*wasm.Sandbox, error) {
 	if pl.wasm != nil {
 		return pl.wasm, nil
 	}
-	box, err := wasm.Open(wasm.Config{Process: pl.host.sandbox, StoreDir: filepath.Join(pl.host.options.Store, "wasm"), Logger: pl.host.log})
+	box, err := wasm.Open(wasm.Config{Process: pl.host.sandbox, StoreDir: pl.wasmStore(), Logger: pl.host.log})
 	pl.wasm = box
 	return box, err
 }
@@ -142,6 +160,28 @@ func (pl *placement) compile(ctx context.Context, box *wasm.Sandbox, p *pack.Pac
 	return c, err
 }
 
+// modules opens the sandbox in which compiled modules run: the helper's where there is one, since it is there when the supervisor cannot read
+// the store any more.
+func (pl *placement) modules(ctx context.Context, own *wasm.Sandbox) (sandbox.Sandbox, error) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	switch {
+	case pl.runs != nil:
+	case pl.host.helper == nil:
+		pl.runs = own
+	default:
+		box, err := pl.host.helper.Open(ctx, kindWasm, wasmOrder{StoreDir: pl.wasmStore()})
+		if err != nil {
+			return nil, err
+		}
+		pl.host.onClose(box.Close)
+		pl.runs = box
+	}
+	return pl.runs, nil
+}
+
+func (pl *placement) wasmStore() string { return filepath.Join(pl.host.options.Store, "wasm") }
+
 // describeModule asks a module what it is, in the one-shot sandbox; msup build needs it.
 func (pl *placement) describeModule(ctx context.Context, module []byte) ([]byte, error) {
 	box, err := pl.openWasm()
@@ -153,7 +193,7 @@ func (pl *placement) describeModule(ctx context.Context, module []byte) ([]byte,
 
 func (pl *placement) native(ctx context.Context, d descriptor.Instance, p *pack.Package, base sandbox.Spec) (start, error) {
 	base.Argv, base.Env = []string{pack.StrategyDir + "/" + p.Descriptor.Entry}, p.Env()
-	base.Binds = append(libraries(), p.Binds()...)
+	base.Binds = append(pack.NativeBinds(), p.Binds()...)
 	level := sandbox.L1
 	if pl.want == descriptor.IsolationL3 || d.Isolation == descriptor.IsolationL3 {
 		level = sandbox.L3
@@ -166,15 +206,6 @@ func (pl *placement) native(ctx context.Context, d descriptor.Instance, p *pack.
 	})
 }
 
-// libraries are what a dynamically linked program of this host needs.
-func libraries() []sandbox.Bind {
-	var binds []sandbox.Bind
-	for _, dir := range []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"} {
-		binds = append(binds, sandbox.Bind{Source: dir, Optional: true})
-	}
-	return binds
-}
-
 func (pl *placement) python(ctx context.Context, d descriptor.Instance, p *pack.Package, base sandbox.Spec) (start, error) {
 	rt, err := pl.host.needPython(ctx)
 	if err != nil {
@@ -182,6 +213,10 @@ func (pl *placement) python(ctx context.Context, d descriptor.Instance, p *pack.
 	}
 	base.Argv, base.Env = rt.Argv("-m", "msup.runner"), append(append([]string(nil), rt.Env...), p.Env()...)
 	base.Binds = append(append([]sandbox.Bind(nil), rt.Binds...), p.Binds()...)
+	if d.Isolation == descriptor.IsolationL0 && pl.want == descriptor.IsolationAuto {
+		base.Argv = rt.Argv("-m", "msup.shared")
+		return pl.thread(ctx, base)
+	}
 	level := sandbox.L3
 	if pl.want == descriptor.IsolationL1 {
 		level = sandbox.L1
@@ -200,23 +235,60 @@ func (pl *placement) python(ctx context.Context, d descriptor.Instance, p *pack.
 	})
 }
 
+// thread is a place in a shared process (SB-L0): asked for by name, allowed by the host policy, and not overruled by --isolation.
+func (pl *placement) thread(ctx context.Context, spec sandbox.Spec) (start, error) {
+	pl.mu.Lock()
+	defer pl.mu.Unlock()
+	if pl.shared == nil {
+		box, err := pl.openShared(ctx)
+		if err != nil {
+			return start{}, err
+		}
+		pl.shared = box
+		pl.host.onClose(box.Close)
+	}
+	return startIn(pl.shared, sandbox.L0, spec), nil
+}
+
+func (pl *placement) openShared(ctx context.Context) (sandbox.Sandbox, error) {
+	if h := pl.host.helper; h != nil {
+		return h.Open(ctx, kindShared, nil)
+	}
+	return thread.Open(thread.Config{Process: pl.host.sandbox, Logger: pl.host.log})
+}
+
 // minor is the part of a Python version that decides what can be loaded: 3.11 of 3.11.7.
 func minor(version string) string {
 	parts := strings.SplitN(version, ".", 3)
 	return strings.Join(parts[:min(2, len(parts))], ".")
 }
 
-// started takes the container where that is wanted and to be had, else the process sandbox.
+// named is the flag that asks for containers by what it names; "" where none does.
+func (f *placementFlags) named() string {
+	switch {
+	case f.containerd != "":
+		return "--containerd " + f.containerd
+	case f.image != imageBase && f.image != imageHost:
+		return "--image " + f.image
+	}
+	return ""
+}
+
+// started takes the container where that is wanted and to be had, else the process sandbox. Whoever names a containerd or an image wants
+// it and nothing else: falling back would run the strategy behind other walls, or in another Python, than was asked for (SB-7).
 func (pl *placement) started(ctx context.Context, d descriptor.Instance, level sandbox.Level, base sandbox.Spec, inside func(image.Image) (sandbox.Spec, error)) (start, error) {
 	why := "--isolation L1 asks for no more"
 	if level == sandbox.L3 {
 		box, i, err := pl.containers(ctx)
 		if err == nil {
 			spec, err := inside(i)
-			return start{sandbox.L3, box.Name(), func(ctx context.Context) (sandbox.Runner, error) { return box.Start(ctx, spec) }}, err
+			return startIn(box, sandbox.L3, spec), err
 		}
 		if ctx.Err() != nil || pl.want == descriptor.IsolationL3 {
 			return start{}, err
+		}
+		if flag := pl.host.placing.named(); flag != "" {
+			return start{}, fmt.Errorf("%s: %s asks for a container: %w", d.Address, flag, err)
 		}
 		why = err.Error()
 		pl.tell(why)
@@ -225,7 +297,7 @@ func (pl *placement) started(ctx context.Context, d descriptor.Instance, level s
 		return start{}, err
 	}
 	box := pl.host.sandbox
-	return start{sandbox.L1, box.Name(), func(ctx context.Context) (sandbox.Runner, error) { return box.Start(ctx, base) }}, nil
+	return startIn(box, sandbox.L1, base), nil
 }
 
 // tell says once that the host offers less than containers. Without root that is how msup works, and no news.
@@ -240,7 +312,7 @@ func (pl *placement) tell(why string) {
 }
 
 // containers opens the container sandbox, with its image, once.
-func (pl *placement) containers(ctx context.Context) (*container.Sandbox, image.Image, error) {
+func (pl *placement) containers(ctx context.Context) (sandbox.Sandbox, image.Image, error) {
 	pl.mu.Lock()
 	defer pl.mu.Unlock()
 	if pl.box != nil || pl.boxErr != nil {
@@ -250,10 +322,9 @@ func (pl *placement) containers(ctx context.Context) (*container.Sandbox, image.
 	return pl.box, pl.image, pl.boxErr
 }
 
-func (pl *placement) openContainers(ctx context.Context) (_ *container.Sandbox, i image.Image, err error) {
+func (pl *placement) openContainers(ctx context.Context) (_ sandbox.Sandbox, i image.Image, err error) {
 	h := pl.host
-	cfg := container.Config{Daemon: container.DaemonConfig{Address: h.placing.containerd, Logger: h.log}, Prepare: true, Logger: h.log}
-	for _, f := range container.Examine(ctx, cfg.Daemon) {
+	for _, f := range container.Examine(ctx, container.DaemonConfig{Address: h.placing.containerd, Logger: h.log}) {
 		if f.Severity == container.SeverityBlocks {
 			return nil, i, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "open the container sandbox", Err: fmt.Errorf("%s: %s", f.Component, f.Detail), Remedy: f.Remedy}
 		}
@@ -261,18 +332,16 @@ func (pl *placement) openContainers(ctx context.Context) (_ *container.Sandbox, 
 	if i, err = pl.openImage(ctx); err != nil {
 		return nil, i, err
 	}
-	engine, err := container.OpenDaemon(ctx, cfg.Daemon)
-	if err != nil {
-		return nil, i, err
-	}
-	cfg.Engine = engine
-	h.onClose(engine.Close)
+	o := containerOrder{Address: h.placing.containerd}
 	if i.Kind != image.KindHostRootfs {
-		if cfg.Image, err = engine.Ensure(ctx, i.Digest, i.ArchivePath); err != nil {
-			return nil, i, err
-		}
+		o.Digest, o.Archive = i.Digest, i.ArchivePath
 	}
-	box, err := container.Open(ctx, cfg)
+	var box sandbox.Sandbox
+	if h.helper != nil {
+		box, err = h.helper.Open(ctx, kindContainer, o)
+	} else {
+		box, err = o.open(ctx, os.Getpid(), h.log)
+	}
 	if err != nil {
 		return nil, i, err
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/boundary/execution"
-	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/lease"
 )
 
@@ -67,65 +66,88 @@ I is the socket that --execution-socket names; without it, the simulated one who
 	return c
 }
 
-// reconciled is what was found of one instance.
-type reconciled struct {
-	Address     string       `json:"instance"`
-	Epoch       ipc.Epoch    `json:"epoch"`
-	Step        ipc.Step     `json:"last_step"`
-	StepAtI     ipc.Step     `json:"last_step_at_i"`
-	Unreported  int          `json:"reports_not_taken"` // I has them, the ledger has not; the next start takes them
-	Differences []difference `json:"differences"`
-	Applied     int          `json:"applied"`
-}
-
-// difference is one thing of which M and I say something else.
-type difference struct {
-	What string `json:"what"` // ledger, intent, order, position
-	Of   string `json:"of"`   // key or instrument
-	M    string `json:"m"`
-	I    string `json:"i"`
-	Then string `json:"then"` // what becomes of it
-}
-
-func (a *app) reconcile(ctx context.Context, f *reconcileFlags, only []string) (err error) {
-	db, err := openState(a, f.state)
+func (a *app) reconcile(ctx context.Context, f *reconcileFlags, only []string) error {
+	all := []*reconciled{}
+	err := a.withI(ctx, f, func(s *session) error {
+		wanted, err := chosen(s.db, only)
+		if err != nil {
+			return err
+		}
+		for _, address := range wanted {
+			one, err := a.reconcileOne(ctx, f, s, address)
+			if err != nil {
+				return fmt.Errorf("%s: %w", address, err)
+			}
+			all = append(all, one)
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	wanted, err := chosen(db, only)
-	if err != nil {
+	return a.printReconciled(all, f.apply)
+}
+
+// session is a state directory that nobody runs on, and a connection to I, in the hands of a verb that speaks to I as the owner of instances.
+type session struct {
+	db     *statedb.DB
+	keeper *lease.Keeper
+	client *execution.Client
+	owner  ipc.Nonce
+}
+
+// withI opens a session for as long as fn takes.
+func (a *app) withI(ctx context.Context, f *reconcileFlags, fn func(*session) error) (err error) {
+	s := &session{}
+	if s.db, err = openState(a, f.state); err != nil {
 		return err
 	}
-	var owner ipc.Nonce
-	if _, err := rand.Read(owner[:]); err != nil {
+	defer func() { err = errors.Join(err, s.db.Close()) }()
+	if _, err := rand.Read(s.owner[:]); err != nil {
 		return fmt.Errorf("making an owner nonce: %w", err)
 	}
-	keeper, err := lease.Open(lease.Options{Dir: f.lease.dir, TTL: lease.DefaultTTL, Nonce: owner, Logger: a.logger()})
-	if err != nil {
+	if s.keeper, err = lease.Open(lease.Options{Dir: f.lease.dir, TTL: lease.DefaultTTL, Nonce: s.owner, Logger: a.logger()}); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, keeper.Close()) }()
+	defer func() { err = errors.Join(err, s.keeper.Close()) }()
 	i, err := a.connectI(ctx, f)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, i.close()) }()
-	all := []*reconciled{}
-	for _, address := range wanted {
-		one, err := a.reconcileOne(ctx, f, db, keeper, i.Client(), address, owner)
-		if err != nil {
-			return fmt.Errorf("%s: %w", address, err)
-		}
-		all = append(all, one)
+	s.client = i.Client()
+	return fn(s)
+}
+
+// announce takes the next epoch of an instance and says hello to I with it.
+func (s *session) announce(ctx context.Context, f *reconcileFlags, store *statedb.Instance, m *supervisor.Inspection) (*listening, *ipc.Welcome, ipc.Epoch, error) {
+	held, err := s.keeper.Acquire(ctx, m.Address)
+	if err != nil {
+		return nil, nil, 0, err
 	}
-	return a.printReconciled(all, f.apply)
+	epoch, err := ledger{store}.NextEpoch(s.owner, max(held.Epoch(), ipc.Epoch(f.above)))
+	if err == nil {
+		err = held.Raise(epoch)
+	}
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	l := &listening{snapshot: make(chan *ipc.SourceEvent, 1), lost: make(chan error, 1)}
+	oldest := m.Step + 1
+	for _, o := range m.Open {
+		oldest = min(oldest, o.Step)
+	}
+	welcome, err := s.client.Hello(ctx, execution.Announcement{Address: m.Address, Lineage: store.Lineage(), Epoch: epoch, Owner: s.owner, OldestOpenStep: oldest}, l)
+	if err != nil {
+		return nil, nil, epoch, &exitError{exitBoundary, err}
+	}
+	return l, welcome, epoch, nil
 }
 
 // connectI connects to the I that was named, or starts the simulated one on what it has kept.
 func (a *app) connectI(ctx context.Context, f *reconcileFlags) (*simulated, error) {
 	if f.socket != "" {
-		s, err := connectExecution(ctx, f.socket, reconcileWait, a.logger())
+		s, err := connectExecution(ctx, f.socket, reconcileWait, nil, a.logger())
 		if err != nil {
 			return nil, exit(exitBoundary, "connecting to I: %w", err)
 		}
@@ -182,9 +204,8 @@ func (l *listening) end(cause error) {
 	}
 }
 
-func (a *app) reconcileOne(ctx context.Context, f *reconcileFlags, db *statedb.DB, keeper *lease.Keeper, client *execution.Client, address ipc.Address,
-	owner ipc.Nonce) (*reconciled, error) {
-	store, err := db.OpenInstance(address)
+func (a *app) reconcileOne(ctx context.Context, f *reconcileFlags, s *session, address ipc.Address) (*reconciled, error) {
+	store, err := s.db.OpenInstance(address)
 	if err != nil {
 		return nil, err
 	}
@@ -194,27 +215,12 @@ func (a *app) reconcileOne(ctx context.Context, f *reconcileFlags, db *statedb.D
 	if err != nil {
 		return nil, err
 	}
-	held, err := keeper.Acquire(ctx, address)
-	if err != nil {
-		return nil, err
-	}
-	epoch, err := ledger{store}.NextEpoch(owner, max(held.Epoch(), ipc.Epoch(f.above)))
-	if err == nil {
-		err = held.Raise(epoch)
-	}
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(ctx, reconcileWait)
 	defer cancel()
-	l := &listening{snapshot: make(chan *ipc.SourceEvent, 1), lost: make(chan error, 1)}
-	oldest := m.Step + 1
-	for _, o := range m.Open {
-		oldest = min(oldest, o.Step)
-	}
-	welcome, err := client.Hello(ctx, execution.Announcement{Address: address, Lineage: store.Lineage(), Epoch: epoch, Owner: owner, OldestOpenStep: oldest}, l)
+	client := s.client
+	l, welcome, epoch, err := s.announce(ctx, f, store, m)
 	if err != nil {
-		return nil, &exitError{exitBoundary, err}
+		return nil, err
 	}
 	defer client.Forget(address)
 	r := &reconciled{Address: address.String(), Epoch: epoch, Step: m.Step, StepAtI: welcome.LastStep, Differences: []difference{}}
@@ -231,12 +237,21 @@ func (a *app) reconcileOne(ctx context.Context, f *reconcileFlags, db *statedb.D
 	if !ok {
 		return nil, exit(exitBoundary, "I sent a %T as a snapshot", snapshot.Event)
 	}
-	differ := r.positions(m, content) || m.Unknown != ""
+	differ, err := r.books(m, content, func(k ipc.Key) (ipc.Status, bool, error) {
+		known, err := store.Intent(k)
+		if errors.Is(err, statedb.ErrUnknownKey) {
+			return 0, false, nil
+		}
+		return known.Status, err == nil, err
+	})
+	if err != nil {
+		return nil, err
+	}
 	if why := p.Forgot(*welcome); why != "" {
 		for i := range r.Differences {
 			r.Differences[i].Then = "nothing is applied: I lacks what it had"
 		}
-		r.Differences = append(r.Differences, difference{What: "memory", Of: r.Address, M: "knows what I has had", I: why,
+		r.Differences = append(r.Differences, difference{Class: sinkForgot, What: "memory", Of: r.Address, M: "knows what I has had", I: why,
 			Then: "I has lost its memory: the next start halts with SINK_FORGOT; nothing is applied"})
 		return r, nil
 	}
@@ -244,7 +259,7 @@ func (a *app) reconcileOne(ctx context.Context, f *reconcileFlags, db *statedb.D
 		for i := range r.Differences {
 			r.Differences[i].Then = "nothing is applied: the ledger lacks steps"
 		}
-		r.Differences = append(r.Differences, difference{What: "ledger", Of: r.Address, M: fmt.Sprintf("ends at step %d", r.Step), I: fmt.Sprintf("has seen step %d", r.StepAtI),
+		r.Differences = append(r.Differences, difference{Class: ledgerBehind, What: "ledger", Of: r.Address, M: fmt.Sprintf("ends at step %d", r.Step), I: fmt.Sprintf("has seen step %d", r.StepAtI),
 			Then: "rows are lost, or this is an older backup: the next start halts with ROWS_LOST; nothing is applied"})
 		return r, nil
 	}
@@ -284,85 +299,6 @@ func (l *listening) missing(taken []ipc.Cursor) (n int) {
 		}
 	}
 	return n
-}
-
-// intents asks for every intent that is not final, and returns what --apply may record.
-func (r *reconciled) intents(ctx context.Context, client *execution.Client, address ipc.Address, epoch ipc.Epoch, open []supervisor.InspectedIntent) (known []core.Status, err error) {
-	for _, o := range open {
-		if o.Status == ipc.StatusStaged.String() {
-			continue // it waits for an approval and never left
-		}
-		report, err := client.Query(ctx, address, epoch, o.Key)
-		if err != nil {
-			return nil, err
-		}
-		if report.Status.String() == o.Status {
-			continue
-		}
-		d := difference{What: "intent", Of: string(o.Key), M: o.Status, I: report.Status.String(), Then: "the next start, or --apply, takes I's word"}
-		if report.Status == ipc.StatusNotSeen {
-			d.Then = "the next start offers it while it is valid, and bars its key otherwise"
-		} else {
-			known = append(known, core.Status{Key: o.Key, Status: report.Status, Digest: report.Digest, Reason: report.Reason})
-		}
-		if o.Status == ipc.StatusCommitted.String() {
-			d.Then = "I contradicts itself: an intent that it has committed has no other status; ask its operator"
-		}
-		r.Differences = append(r.Differences, d)
-	}
-	return known, nil
-}
-
-// positions compares the books, and reports whether they differ.
-func (r *reconciled) positions(m *supervisor.Inspection, i *ipc.ExecutionSnapshot) bool {
-	then := "--apply takes I's snapshot"
-	if r.Unreported > 0 {
-		then = fmt.Sprintf("%d reports of I are not in the ledger yet: the next start takes them", r.Unreported)
-	}
-	before := len(r.Differences)
-	if m.Unknown != "" {
-		r.Differences = append(r.Differences, difference{What: "position", Of: "all", M: "unknown (" + string(m.Unknown) + ")", I: fmt.Sprintf("%d instruments", len(i.Positions)), Then: then})
-	}
-	quantity := func(rows []ipc.PositionRow, of ipc.InstrumentID) (d ipc.Decimal) {
-		if n := slices.IndexFunc(rows, func(p ipc.PositionRow) bool { return p.Instrument == of }); n >= 0 {
-			d = rows[n].Quantity
-		}
-		return d
-	}
-	var instruments []ipc.InstrumentID
-	for _, p := range slices.Concat(m.Positions, i.Positions) {
-		instruments = append(instruments, p.Instrument)
-	}
-	slices.Sort(instruments)
-	for _, id := range slices.Compact(instruments) {
-		if own, theirs := quantity(m.Positions, id), quantity(i.Positions, id); own.Cmp(theirs) != 0 {
-			r.Differences = append(r.Differences, difference{What: "position", Of: string(id), M: own.String(), I: theirs.String(), Then: then})
-		}
-	}
-	r.orders(m.Open, i.Open, then)
-	return len(r.Differences) > before
-}
-
-// orders compares what is working at I.
-func (r *reconciled) orders(own []supervisor.InspectedIntent, theirs []ipc.OpenOrder, then string) {
-	for _, o := range own {
-		if !o.Working {
-			continue
-		}
-		n := slices.IndexFunc(theirs, func(t ipc.OpenOrder) bool { return t.Key == o.Key })
-		switch {
-		case n < 0:
-			r.Differences = append(r.Differences, difference{What: "order", Of: string(o.Key), M: "open, " + o.Remaining.String() + " remain", I: "not open", Then: then})
-		case theirs[n].Remaining.Cmp(o.Remaining) != 0:
-			r.Differences = append(r.Differences, difference{What: "order", Of: string(o.Key), M: o.Remaining.String() + " remain", I: theirs[n].Remaining.String() + " remain", Then: then})
-		}
-	}
-	for _, t := range theirs {
-		if !slices.ContainsFunc(own, func(o supervisor.InspectedIntent) bool { return o.Key == t.Key }) {
-			r.Differences = append(r.Differences, difference{What: "order", Of: string(t.Key), M: "not open", I: "open, " + t.Remaining.String() + " remain",
-				Then: "the ledger has no such intent: cancel it with I's operator"})
-		}
-	}
 }
 
 func (a *app) printReconciled(all []*reconciled, applied bool) error {

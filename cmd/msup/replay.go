@@ -166,7 +166,7 @@ func (h *host) lastStart(address ipc.Address, store *statedb.Instance) (*core.St
 type recordings struct{ store *statedb.Instance }
 
 func (r recordings) Intent(k ipc.Key) (supervisor.RecordedIntent, bool, error) {
-	i, err := r.store.Intent(k)
+	i, err := r.store.IntentRow(k)
 	if errors.Is(err, statedb.ErrUnknownKey) {
 		return supervisor.RecordedIntent{}, false, nil
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +21,7 @@ type app struct {
 	json           bool
 	verbose        bool
 	quiet          bool
+	dialer         dialer
 	printed        bool // a result went to stdout: whoever reads it wants one document
 }
 
@@ -84,8 +86,12 @@ func wrapArgs(c *cobra.Command) {
 }
 
 func (a *app) exitCodesCommand() *cobra.Command {
+	var table strings.Builder
+	if err := printExitCodes(&table); err != nil {
+		panic(err) // a strings.Builder takes everything
+	}
 	return &cobra.Command{
-		Use: "exit-codes", Short: "The table of exit codes", Args: cobra.NoArgs,
+		Use: "exit-codes", Short: "The table of exit codes", Long: "What the end of every verb means:\n\n" + table.String(), Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if a.json {
 				return a.printJSON(exitCodes)

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox/privilege"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/boundary/execution"
@@ -32,7 +33,6 @@ type runFlags struct {
 	deploymentFlags
 	feed     feedFlags
 	feedPath string
-	market   string // H's socket; "" = as the deployment says, else a feed
 	speed    string
 	out      string
 	events   int
@@ -66,6 +66,7 @@ one that hangs only with --takeover, which kills it first.`,
 	c.Flags().StringVar(&f.feedPath, "feed", "", "file or folder of market events (default: a synthetic market)")
 	f.feed.register(c)
 	f.lease.register(c)
+	f.privileges.register(c)
 	c.Flags().StringVar(&f.speed, "speed", "max", `"max", or a multiple of the feed's own time`)
 	c.Flags().IntVar(&f.events, "events", 0, "end after so many events (default: all of the feed; 60000 of the synthetic market)")
 	c.Flags().StringVar(&f.execution, "execution-socket", "", "connect to this I instead of simulating one (as boundary.execution of msup.toml)")
@@ -100,6 +101,7 @@ func (a *app) run(ctx context.Context, f *runFlags, dirs []string) (err error) {
 	if !live {
 		source, begin = beginning(source)
 	}
+	f.reads = f.feedPath
 	r, err := a.prepare(ctx, &f.deploymentFlags, dirs, f.out, speed == 0 && !live, live, begin)
 	if err != nil {
 		return err
@@ -177,6 +179,7 @@ type runner struct {
 	supervisor *supervisor.Supervisor
 	sim        *simulated
 	risk       *risk.Link // nil: no J or E
+	fresh      bool       // the state directory is removed at the end
 	closers    []func() error
 }
 
@@ -228,6 +231,10 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 	if err != nil {
 		return r, err
 	}
+	w.stateDir, r.wiring = state, w
+	if err := r.separate(ctx, h, f, out); err != nil {
+		return r, err
+	}
 	db, err := statedb.Open(state, statedb.Options{Durability: durabilityOf(r.deployment.Run.Durability), Logger: h.log})
 	if err != nil {
 		return r, err
@@ -236,9 +243,8 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 	if err := requireOwnBot(db, r.deployment.Instances); err != nil {
 		return r, err
 	}
-	w.db, w.stateDir = db, state
+	w.db = db
 	w.runID = newRunID(time.Now(), w.owner)
-	r.wiring = w
 	if r.sim, err = r.openExecution(ctx, f, state); err != nil {
 		return r, err
 	}
@@ -247,13 +253,14 @@ func (a *app) prepare(ctx context.Context, f *deploymentFlags, dirs []string, ou
 	if err := r.openRisk(ctx, f); err != nil {
 		return r, err
 	}
-	if out != "" {
-		tee, err := newIntentFile(out, r.sim)
-		if err != nil {
+	if out != "" && w.out == nil {
+		if w.out, err = createOut(out); err != nil {
 			return r, err
 		}
-		r.onClose(tee.close)
-		w.sink = tee
+		r.onClose(w.out.close)
+	}
+	if w.out != nil {
+		w.out.Sink, w.sink = r.sim, w.out
 	}
 	return r, r.members(ctx)
 }
@@ -282,11 +289,12 @@ func (r *runner) stateDir(f *deploymentFlags) (string, error) {
 	if f.state != "" {
 		return filepath.Abs(f.state)
 	}
-	reapFresh(r.app.logger())
+	reapFresh(r.app.logger(), f.privileges.user)
 	dir, err := os.MkdirTemp("", freshPrefix)
 	if err != nil {
 		return "", exit(exitState, "making a fresh state directory: %w; free space, or name one with --state", err)
 	}
+	r.fresh = true
 	r.onClose(func() error { return os.RemoveAll(dir) })
 	return dir, nil
 }
@@ -294,14 +302,18 @@ func (r *runner) stateDir(f *deploymentFlags) (string, error) {
 const freshPrefix = "msup-state-"
 
 // reapFresh removes the fresh state directories of runs that were killed: nobody holds their lock any more.
-func reapFresh(log *slog.Logger) {
+func reapFresh(log *slog.Logger, user string) {
+	mine := map[uint32]bool{uint32(os.Geteuid()): true}
+	if u, err := privilege.Choose(user, ""); err == nil && os.Geteuid() == 0 {
+		mine[uint32(u.UID)] = true // of runs that gave up root
+	}
 	found, err := filepath.Glob(filepath.Join(os.TempDir(), freshPrefix+"*"))
 	if err != nil {
 		return // the pattern is a constant
 	}
 	for _, dir := range found {
 		info, err := os.Lstat(dir)
-		if err != nil || !info.IsDir() || info.Sys().(*syscall.Stat_t).Uid != uint32(os.Geteuid()) {
+		if err != nil || !info.IsDir() || !mine[info.Sys().(*syscall.Stat_t).Uid] {
 			continue
 		}
 		if time.Since(info.ModTime()) < time.Minute || statedb.InUse(dir) {
@@ -324,6 +336,7 @@ func (r *runner) play(ctx context.Context, source feed.Source, pace supervisor.P
 	if err := r.supervisor.Start(alive); err != nil {
 		return 0, err
 	}
+	defer r.serveControl()()
 	events, err := r.supervisor.Play(ctx, limited(source, limit), pace)
 	r.supervisor.Stop()
 	if err != nil && ctx.Err() == nil {

@@ -12,10 +12,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/supervisor/boundary/execution"
@@ -68,6 +71,9 @@ func startSimulated(ctx context.Context, _ *app, dir string, log *slog.Logger) (
 	if err != nil {
 		return nil, fmt.Errorf("finding this program: %w", err)
 	}
+	if unix.Access(self, unix.X_OK) != nil { // whoever gave up root may not get to it by its name
+		self = "/proc/self/exe"
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making its state folder: %w", err)
 	}
@@ -93,13 +99,9 @@ func (c *child) dial(ctx context.Context) (*execution.Client, error) {
 	p.cmd.Stderr = &p.stderr
 	// Ctrl-C belongs to the supervisor; when the supervisor dies, I must not stay behind.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := p.cmd.Start(); err != nil {
+	if err := p.start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting %s sim: %w", c.self, err), p.removeSockets())
 	}
-	go func() {
-		_ = p.cmd.Wait() // what it has to say is in its stderr and exit code
-		close(p.exited)
-	}()
 	c.mu.Lock()
 	c.run = p
 	c.mu.Unlock()
@@ -113,6 +115,22 @@ func (c *child) dial(ctx context.Context) (*execution.Client, error) {
 		return nil, errors.Join(err, client.Close())
 	}
 	return client, nil
+}
+
+// start starts the process on an operating-system thread that lives as long as it: the kernel sends PDEATHSIG when the thread that forked ends.
+// On one of the scheduler's, I died with the private containerd, whose own thread had been that one before (found by killing containerd).
+func (p *simProcess) start() error {
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine, after the child
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			_ = p.cmd.Wait() // what it has to say is in its stderr and exit code
+			close(p.exited)
+		}
+	}()
+	return <-started
 }
 
 // tell publishes the last market event of each kind and instrument; books are complete again with their next snapshot.
@@ -240,6 +258,9 @@ func (s *simulated) flush(ctx context.Context) error {
 	s.frames = s.frames[:0]
 	return err
 }
+
+// FollowsFeed reports whether I's time is that of the feed.
+func (s *simulated) FollowsFeed() bool { return s.child != nil }
 
 // Sync returns when I has worked off everything, and the instances have heard of it.
 func (s *simulated) Sync(ctx context.Context) error {

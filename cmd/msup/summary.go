@@ -28,7 +28,7 @@ type runSummary struct {
 // instanceSummary is what one instance did.
 type instanceSummary struct {
 	Address   string                       `json:"instance"`
-	Isolation string                       `json:"isolation"` // level of the runner's walls: L1, L2, L3
+	Isolation string                       `json:"isolation"` // level of the runner's walls: L0, L1, L2, L3
 	Sandbox   string                       `json:"sandbox"`
 	Health    core.Health                  `json:"health_state"`
 	Reason    ipc.ReasonCode               `json:"reason_code,omitempty"`

@@ -25,6 +25,7 @@ are).
 Test with ``msup.testing.Harness``. Neighbouring systems speak ``msup.boundary``.
 """
 
+from msup.compute import ComputePart
 from msup.config import Config, Param, param
 from msup.context import Context
 from msup.error import (
@@ -118,6 +119,7 @@ __all__ = [
     "BookSnapshot",
     "CancelBody",
     "CancelIntent",
+    "ComputePart",
     "ComputeResult",
     "ComputeUnavailable",
     "Config",

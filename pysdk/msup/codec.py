@@ -19,8 +19,18 @@ from msup.dec import WireDecimal, ext_hook, to_dec
 from msup.error import ProtocolError
 from msup.event import ConfigUpdate, ManualSignal
 from msup.limit import INT64_MAX, INT64_MIN, MAX_FRAME_BYTES, MAX_TEXT_BYTES
-from msup.message import Batch, Deliver, SupervisorMessage, Telemetry
+from msup.message import (
+    Batch,
+    CheckpointRequest,
+    Chunk,
+    Deliver,
+    Healthcheck,
+    Stop,
+    SupervisorMessage,
+    Telemetry,
+)
 from msup.shape import check_shape
+from msup.shield import own as __builtins__  # noqa: F401 - what a strategy rebinds is not what is called here
 
 T = TypeVar("T")
 LENGTH: Final = struct.Struct(">I")
@@ -124,6 +134,8 @@ class SupervisorDecoder(Decoder[SupervisorMessage]):
     def __init__(self) -> None:
         """Decode the seven messages of the supervisor."""
         super().__init__(SupervisorMessage)
+        for message in (CheckpointRequest, Chunk, Healthcheck, Stop):
+            _byte_limits(message)  # msgspec finds them out in Python, with the builtins that a strategy may rebind
 
     def decode(self, payload: bytes | bytearray | memoryview) -> SupervisorMessage:
         """Decode one payload, or raise ``ProtocolError``."""

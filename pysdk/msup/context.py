@@ -59,6 +59,7 @@ from msup.message import (
     TimerRequest,
 )
 from msup.rng import StepRng, step_seed
+from msup.shield import own as __builtins__  # noqa: F401 - what a strategy rebinds is not what is called here
 
 Number = Decimal | int | str
 """What is accepted as money: exact. A float is refused with a hint."""

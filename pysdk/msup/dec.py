@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.msgpack import Ext
 
 from msup.limit import INT64_MAX, INT64_MIN
+from msup.shield import own as __builtins__  # noqa: F401 - what a strategy rebinds is not what is called here
 
 EXT_DECIMAL: Final = 1
 """The msgpack ext type of a decimal."""

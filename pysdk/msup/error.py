@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from msup.shield import own as __builtins__  # noqa: F401 - what a strategy rebinds is not what is called here
+
 
 class MsupError(Exception):
     """Base of everything that msup raises."""

@@ -8,6 +8,7 @@ from typing import Final, Literal
 from msup.error import ConfigError, DeterminismError, StateError, tell
 from msup.limit import MAX_MESSAGE_BYTES, MAX_TRACEBACK_BYTES
 from msup.message import Fault
+from msup.shield import own as __builtins__  # noqa: F401 - what a strategy rebinds is not what is called here
 
 FaultKind = Literal["exception", "bad_return", "config", "state", "memory", "determinism"]
 
@@ -28,13 +29,31 @@ def fault_of(error: BaseException) -> Fault:
         kind = "determinism"
     else:
         kind = "exception"
+    message = text_of(error)
     try:
-        message = f"{type(error).__name__}: {error}"
         text = "".join(traceback.format_exception(error))
-    except BaseException as second:  # noqa: BLE001 - the exception's own __str__ may be the strategy's, and wrong
-        message = f"{type(error).__name__}: its text cannot be made ({type(second).__name__})"
-        text = "".join(traceback.format_tb(error.__traceback__))
+    except BaseException:  # noqa: BLE001 - as above, and what it calls may have been rebound
+        try:
+            text = "".join(traceback.format_tb(error.__traceback__))
+        except BaseException:  # noqa: BLE001
+            text = ""
     return make_fault(kind, message, text)
+
+
+def name_of(value: object) -> str:
+    """The name of the value's type, whatever its metaclass says when it is asked."""
+    try:
+        return str(type(value).__name__)
+    except BaseException:  # noqa: BLE001 - the metaclass may be the strategy's
+        return "thing whose type has no name"
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, whatever it does when it is asked."""
+    try:
+        return f"{name_of(error)}: {error}"
+    except BaseException as second:  # noqa: BLE001 - its __str__ may be the strategy's, and wrong
+        return f"{name_of(error)}: its text cannot be made ({name_of(second)})"
 
 
 def make_fault(kind: FaultKind, message: str, text: str = "") -> Fault:

@@ -22,7 +22,6 @@ suspect until a restore.
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import gc
 import io
@@ -36,15 +35,19 @@ from typing import Final, NoReturn, TextIO
 import msgspec
 
 from msup.codec import SupervisorDecoder
+from msup.compute import is_part
+from msup.computesession import ComputeSession
 from msup.context import Context
 from msup.determinism import install
-from msup.entry import DEFAULT_STRATEGY_DIR, add_path, load
+from msup.entry import DEFAULT_STRATEGY_DIR, add_path, find
 from msup.error import EntryError, MsupError, ProtocolError, StateError, tell
-from msup.fault import make_fault
+from msup.fault import make_fault, text_of
 from msup.frame import FrameConnection
 from msup.message import Answer, Batch, BatchAnswer, CheckpointRequest, Chunk, Deliver, Healthcheck, Init, Stop
 from msup.session import Session
+from msup.shield import own as __builtins__  # noqa: F401 - what a strategy rebinds is not what is called here
 from msup.state import ChunkReader, send_chunks
+from msup.strategy import check_class
 
 EXIT_OK: Final = 0
 EXIT_PROTOCOL: Final = 70
@@ -54,7 +57,7 @@ EXIT_IMPORT: Final = 78
 class Runner:
     """The blocking loop between a connection and a session."""
 
-    def __init__(self, connection: FrameConnection, session: Session) -> None:
+    def __init__(self, connection: FrameConnection, session: Session | ComputeSession) -> None:
         """Serve ``session`` on ``connection``."""
         self._connection = connection
         self._session = session
@@ -86,18 +89,30 @@ class Runner:
             else:
                 raise ProtocolError(f"a {kind.__name__} that was not announced by an init")
 
+    def run(self, package_hash: str) -> int:
+        """Serve, and say how it ended: the exit code."""
+        try:
+            self.serve(package_hash)
+        except MsupError as error:
+            tell(f"msup: PROTOCOL: {error}; the session is over")
+            return EXIT_PROTOCOL
+        except OSError as error:  # the supervisor closed the socket while an answer was under way
+            tell(f"msup: the socket is gone: {error}")
+        return EXIT_OK
+
     def _answer(self, answer: Answer | BatchAnswer) -> None:
         """Send an answer; one that cannot be written or is too long becomes a fault."""
         try:
             frame = self._connection.encode(answer)
+        except BaseException as error:  # noqa: BLE001 - what is in the answer may be the strategy's own, and anything
+            cause = f"the answer cannot be written: {text_of(error)}"
+        else:
             size = len(frame) - 4
             if size <= self._session.max_answer_bytes:
                 self._connection.send_frame(frame)
                 return
             most = self._session.max_answer_bytes
             cause = f"the answer has {size} bytes; at most {most} are allowed: make fewer or smaller effects"
-        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
-            cause = f"the answer cannot be written: {error}"
         fault = make_fault("bad_return", cause)
         empty = msgspec.structs.replace(
             answer, intents=[], state_updates=None, timers=[], compute=[], telemetry=[], fault=fault
@@ -132,13 +147,14 @@ class Runner:
     def _checkpoint(self, message: CheckpointRequest) -> None:
         data = self._session.checkpoint(message)
         if isinstance(data, bytes):
-            version = self._session.strategy_class.state_schema_version
+            version = self._session.state_schema_version
             send_chunks(data, message.seq, version, self._connection.send)
         else:
             self._answer(data)
 
 
-def _environment(name: str) -> str:
+def environment(name: str) -> str:
+    """A variable that the supervisor sets. Raises ``EntryError`` where it did not."""
     value = os.environ.get(name, "")
     if not value:
         raise EntryError(f"the environment variable {name} is not set; msup run sets it")
@@ -156,42 +172,44 @@ def _connect(path: str) -> FrameConnection:
 
 
 def _start() -> Runner:
-    connection = _connect(_environment("MSUP_SOCKET"))
+    connection = _connect(environment("MSUP_SOCKET"))
     context = Context()
     try:
         determinism = install(context, os.environ.get("MSUP_DETERMINISM", "on"))
     except ValueError as error:
         raise EntryError(str(error)) from error
     add_path(os.environ.get("MSUP_STRATEGY_DIR") or DEFAULT_STRATEGY_DIR, os.environ.get("MSUP_LAYER", ""))
+    prepare = None if determinism is None else determinism.seed_numpy
     try:
-        session = Session(
-            load(_environment("MSUP_ENTRY")), context, None if determinism is None else determinism.seed_numpy
-        )
+        found = find(environment("MSUP_ENTRY"))
+        session: Session | ComputeSession
+        if is_part(found):
+            session = ComputeSession(found, context, prepare)
+        else:
+            session = Session(check_class(found), context, prepare)
     except StateError as error:
         raise EntryError(str(error)) from error
     return Runner(connection, session)
 
 
+def import_failed(error: EntryError) -> int:
+    """Say on stderr why the strategy cannot be had; the exit code."""
+    if error.__cause__ is not None:
+        traceback.print_exception(error.__cause__)
+    tell("msup: IMPORT_FAILED: " + " ".join(str(error).splitlines()))
+    return EXIT_IMPORT
+
+
 def _run() -> int:
     try:
-        package_hash = _environment("MSUP_PACKAGE_HASH")
+        package_hash = environment("MSUP_PACKAGE_HASH")
         runner = _start()
     except EntryError as error:
-        if error.__cause__ is not None:
-            traceback.print_exception(error.__cause__)
-        tell("msup: IMPORT_FAILED: " + " ".join(str(error).splitlines()))
-        return EXIT_IMPORT
+        return import_failed(error)
     except MsupError as error:
         tell(f"msup: PROTOCOL: {error}")
         return EXIT_PROTOCOL
-    try:
-        runner.serve(package_hash)
-    except MsupError as error:
-        tell(f"msup: PROTOCOL: {error}; the session is over")
-        return EXIT_PROTOCOL
-    except OSError as error:  # the supervisor closed the socket while an answer was under way
-        tell(f"msup: the socket is gone: {error}")
-    return EXIT_OK
+    return runner.run(package_hash)
 
 
 def main() -> NoReturn:
@@ -206,8 +224,10 @@ def main() -> NoReturn:
             stream.reconfigure(line_buffering=True, errors="backslashreplace")
     code = _run()
     for stream in streams:
-        with contextlib.suppress(OSError, ValueError):  # nobody reads the log any more, or the strategy closed it
+        try:  # noqa: SIM105 - contextlib calls builtins that the strategy may have rebound
             stream.flush()
+        except (OSError, ValueError):
+            pass  # nobody reads the log any more, or the strategy closed it
     os._exit(code)
 
 

@@ -2,7 +2,8 @@
 
 It imports the strategy's code, so it belongs into the sandbox, where ``msup build`` runs it. ``DIR`` (default:
 ``MSUP_STRATEGY_DIR``, else ``/strategy``) is put on the path, and so is ``MSUP_LAYER``. What the module prints while it
-is imported goes to stderr. Exit code 78 where the entry cannot be loaded, with the same line on stderr as the runner's.
+is imported goes to stderr. ``MSUP_COMPUTE_ENTRY`` names the compute part, which is imported and checked as well. Exit
+code 78 where an entry cannot be loaded, with the same line on stderr as the runner's.
 
     {"config_schema": {"fast": {"type": "int", "required": false, "apply": "bar", "unit": "bars", "min": 1, "max": 500,
      "default": 12, "doc": "…"}}, "entry": "ema:EmaCross", "hooks": ["on_config"], "sdk_version": "…",
@@ -21,7 +22,7 @@ import sys
 import traceback
 from typing import Any
 
-from msup.entry import DEFAULT_STRATEGY_DIR, add_path, load
+from msup.entry import DEFAULT_STRATEGY_DIR, add_path, load, load_part
 from msup.error import EntryError, StateError, tell
 from msup.state import StateCodec
 from msup.strategy import Strategy, hooks_of
@@ -50,6 +51,8 @@ def main(arguments: list[str]) -> int:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             description = describe(load(arguments[0]), arguments[0])
+            if part := os.environ.get("MSUP_COMPUTE_ENTRY"):
+                load_part(part)
     except (EntryError, StateError) as error:
         if error.__cause__ is not None:
             traceback.print_exception(error.__cause__)

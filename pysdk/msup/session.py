@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import inspect
+import contextlib
 from collections.abc import Callable
-from typing import Any, Final
+from types import CoroutineType, GeneratorType
+from typing import Any, Final, cast
 
 from msup.context import Context
 from msup.error import ProtocolError, StateError
 from msup.event import ConfigUpdate, Event, Recovered, Shutdown, Timer
-from msup.fault import fault_of, make_fault
+from msup.fault import fault_of, make_fault, name_of
 from msup.health import Health, HealthLevel
 from msup.limit import MAX_ANSWER_BYTES, MAX_STATE_BYTES, MAX_TAG_BYTES
 from msup.message import (
@@ -30,6 +31,7 @@ from msup.message import (
     Hello,
     Init,
 )
+from msup.shield import own as __builtins__  # noqa: F401 - what a strategy rebinds is not what is called here
 from msup.state import StateCodec
 from msup.strategy import Strategy, check_class, has_hook, hooks_of
 from msup.version import __version__
@@ -66,6 +68,11 @@ class Session:
         self._ready = False
         self._on_event: Callable[[Context, Event], object] = _not_ready
         self._special: dict[type, Callable[[Any], object]] = {}
+
+    @property
+    def state_schema_version(self) -> int:
+        """The version of the state that ``checkpoint`` gives."""
+        return self.strategy_class.state_schema_version
 
     @property
     def strategy(self) -> AnyStrategy | None:
@@ -252,9 +259,12 @@ def _not_ready(ctx: Context, event: Event) -> object:
 
 
 def _bad_return(where: str, result: object) -> Fault:
-    if inspect.iscoroutine(result) or inspect.isgenerator(result):
-        result.close()
-    return make_fault("bad_return", f"{where} returned a {type(result).__name__}; return None and decide through ctx")
+    name = name_of(result)
+    # By type, not by isinstance: that asks the object itself for its class, which may raise, or lie.
+    if type(result) is CoroutineType or type(result) is GeneratorType:
+        with contextlib.suppress(BaseException):  # what it does when it is closed is its own
+            cast("GeneratorType[Any, Any, Any]", result).close()
+    return make_fault("bad_return", f"{where} returned a {name}; return None and decide through ctx")
 
 
 def _checked_health(found: Any) -> Health:

@@ -22,6 +22,7 @@ from msup.dec import WireDecimal
 from msup.error import StateError
 from msup.limit import MAX_CHUNK_BYTES, MAX_STATE_BYTES
 from msup.message import Chunk
+from msup.shield import own as __builtins__  # noqa: F401 - what a strategy rebinds is not what is called here
 
 EXT_NDARRAY: Final = 2
 """The msgpack ext type of a numpy array inside state bytes: [dtype, shape, data in C order]."""

@@ -55,10 +55,19 @@ from msup.message import (
     RunnerMessage,
     TimerOp,
 )
+from msup.parttesting import PartFaultError, PartHarness
 from msup.session import Session
 from msup.strategy import Strategy
 
-__all__ = ["DEFAULT_RISK", "START_NS", "Checkpoint", "Harness", "StrategyFaultError"]
+__all__ = [
+    "DEFAULT_RISK",
+    "START_NS",
+    "Checkpoint",
+    "Harness",
+    "PartFaultError",
+    "PartHarness",
+    "StrategyFaultError",
+]
 
 Number = Decimal | int | str
 

@@ -124,9 +124,10 @@ def test_a_request_may_be_left_open_and_answered_later(make: Make) -> None:
 def test_restrictions_and_commands_are_numbered_durable_and_repeated(make: Make) -> None:
     judge = Judge()
     j = make(judge)
-    j.restrict(ADDRESS, "limits", limit_only=True, size_factor="0.5", reason="VOLATILE")  # nobody is connected yet
+    # Nobody is connected yet.
+    source = j.restrict(ADDRESS, "limits", limit_only=True, size_factor="0.5", reason="VOLATILE").source
     with FakeM(j.socket) as m:
-        refused = m.ask(msgspec.structs.replace(Resume(0, ADDRESS, Cursor("x", 9, 9)), address=ADDRESS))
+        refused = m.ask(Resume(0, ADDRESS, Cursor(source, 9, 9)))
         assert (type(refused), refused.reason) == (Refused, "CURSOR_AHEAD")
         m.send(Resume(0, ADDRESS, Cursor("", 0, 0)))
         j.release(ADDRESS, "limits")
@@ -154,6 +155,20 @@ def test_restrictions_and_commands_are_numbered_durable_and_repeated(make: Make)
         j.restrict(ADDRESS, "limits", size_factor=2)
     with pytest.raises(ProtocolError):
         j.restrict(ADDRESS, "x" * 200, no_trade=True)
+
+
+# Proves: BP-3, BC-J
+def test_a_place_in_a_lost_store_is_none_in_this_one(make: Make) -> None:
+    """M has three events of the store that was lost; this one has three of its own, and M needs them all."""
+    j = make(Judge())
+    said = [j.restrict(ADDRESS, name, no_trade=True) for name in ("a", "b", "c")]
+    for lost in (Cursor("risk-lost", said[2].source_epoch, 3), Cursor("risk-lost", 9, 9)):
+        with FakeM(j.socket) as m:
+            m.send(Resume(0, ADDRESS, lost))
+            assert [e.cursor for e in m.wait_for(3)] == said
+    with FakeM(j.socket) as m:
+        m.send(Resume(0, ADDRESS, said[1]))  # of its own it counts on
+        assert [e.cursor for e in m.wait_for(1)] == said[2:]
 
 
 # Proves: BP-3

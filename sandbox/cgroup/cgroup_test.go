@@ -84,7 +84,7 @@ func imitateV2(t *testing.T) *Manager {
 	return m
 }
 
-// Proves: SB-2, NN-4, LN-3
+// Proves: SB-2, NN-4, LN-3, LN-7
 func TestV2GroupCarriesEveryLimit(t *testing.T) {
 	m := imitateV2(t)
 	if missing := sandbox.Missing(m.Walls()); len(missing) > 0 {
@@ -107,6 +107,17 @@ func TestV2GroupCarriesEveryLimit(t *testing.T) {
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, "pids.max")); err != nil || string(got) != "5" {
 		t.Errorf("pids.max holds %q, %v", got, err)
+	}
+	for _, c := range []struct {
+		lowered bool
+		want    string
+	}{{true, "10"}, {false, "100"}} {
+		if err := g.SetLowered(c.lowered); err != nil {
+			t.Error(err)
+		}
+		if got, err := os.ReadFile(filepath.Join(dir, "cpu.weight")); err != nil || string(got) != c.want {
+			t.Errorf("lowered %v: cpu.weight holds %q, %v", c.lowered, got, err)
+		}
 	}
 	small, err := m.Create(ipc.LaneLL, "r2", sandbox.Limits{CPUQuota: 0.02}.OrDefault())
 	if err != nil {
@@ -163,10 +174,19 @@ func TestShallowGroupsLieBesideTheirLane(t *testing.T) {
 		}
 		return string(text)
 	}
+	var groups []*Group
 	for _, lane := range []ipc.Lane{ipc.LaneLL, ipc.LaneCompute} {
-		if _, err := m.Create(lane, "r-"+lane.String(), sandbox.DefaultLimits()); err != nil {
+		g, err := m.Create(lane, "r-"+lane.String(), sandbox.DefaultLimits())
+		if err != nil {
 			t.Fatal(err)
 		}
+		groups = append(groups, g)
+	}
+	if err := groups[0].SetLowered(true); err != nil || shares(cpuDir, "msup-r-ll") != "102" {
+		t.Errorf("a lowered low-latency group has %s shares, %v", shares(cpuDir, "msup-r-ll"), err)
+	}
+	if err := groups[0].SetLowered(false); err != nil {
+		t.Error(err)
 	}
 	if got := shares(cpuDir, "msup-r-ll"); got != "1024" {
 		t.Errorf("a low-latency group has %s shares", got)

@@ -3,6 +3,7 @@ package container
 import (
 	"archive/tar"
 	"bytes"
+	"debug/elf"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -81,8 +82,11 @@ func pythonLayer(t *testing.T) []byte {
 	t.Helper()
 	l := newLayer(t)
 	for _, link := range []string{"lib", "lib64"} {
-		l.put(tar.Header{Name: link, Typeflag: tar.TypeSymlink, Linkname: "usr/" + link}, nil)
+		if info, err := os.Lstat("/" + link); err == nil && info.Mode().Type() == os.ModeSymlink { // as most hosts have it
+			l.put(tar.Header{Name: link, Typeflag: tar.TypeSymlink, Linkname: "usr/" + link}, nil)
+		}
 	}
+	loader := loaderOf(t, "/usr/bin/python3")
 	l.add("/usr/bin/python3")
 	out, err := exec.Command("/usr/bin/python3", "-I", "-c", "import os, sys; print(os.path.dirname(os.__file__))").Output()
 	if err != nil {
@@ -113,7 +117,7 @@ func pythonLayer(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	for _, p := range programs {
-		out, err := exec.Command("ldd", p).Output()
+		out, err := exec.Command(loader, "--list", p).Output()
 		if err != nil {
 			continue // a library that needs nothing
 		}
@@ -218,4 +222,23 @@ func otherArch() string {
 		return "amd64"
 	}
 	return "arm64"
+}
+
+// loaderOf is the loader that a program names; it lists what a program needs, as ldd does, which not every machine has.
+func loaderOf(t *testing.T, program string) string {
+	t.Helper()
+	f, err := elf.Open(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	section := f.Section(".interp")
+	if section == nil {
+		t.Fatalf("%s names no loader", program)
+	}
+	name, err := section.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimRight(string(name), "\x00")
 }

@@ -24,7 +24,7 @@ func conformance(t *testing.T) sandboxtest.Config {
 	parent := testParent(t)
 	return sandboxtest.Config{
 		Open: func(dir string) (sandbox.Sandbox, error) {
-			return Open(t.Context(), Config{Daemon: DaemonConfig{Address: address}, RuntimeDir: dir, CgroupParent: parent})
+			return Open(t.Context(), Config{Daemon: DaemonConfig{Address: address, CallTimeout: callTimeout()}, RuntimeDir: dir, CgroupParent: parent})
 		},
 		Program: program(t),
 		Leftovers: func(dir string) ([]string, error) {
@@ -44,7 +44,7 @@ func conformance(t *testing.T) sandboxtest.Config {
 func TestConformanceSharedShim(t *testing.T) {
 	cfg := conformance(t)
 	cfg.Open = func(dir string) (sandbox.Sandbox, error) {
-		return Open(t.Context(), Config{Daemon: DaemonConfig{Address: os.Getenv(addressEnv)}, RuntimeDir: dir, CgroupParent: testParent(t), Shim: ShimShared})
+		return Open(t.Context(), Config{Daemon: DaemonConfig{Address: os.Getenv(addressEnv), CallTimeout: callTimeout()}, RuntimeDir: dir, CgroupParent: testParent(t), Shim: ShimShared})
 	}
 	sandboxtest.Run(t, cfg)
 }

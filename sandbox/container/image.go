@@ -35,9 +35,12 @@ const imagePrefix = "msup.local/image@"
 // damaged, holds no image or several, or only images for other architectures.
 func (d *Daemon) Import(ctx context.Context, archivePath string) (ref, dgst string, err error) {
 	op := "import image archive " + archivePath
-	fail := func(err error, remedy string) (string, string, error) {
-		known := &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: op, Err: err}
-		errors.As(err, &known)
+	// What has a remedy already is containerd's fault, not the image's.
+	fail := func(err error, reason sandbox.ReasonCode, remedy string) (string, string, error) {
+		known := &sandbox.Error{Reason: reason, Op: op, Err: err}
+		if errors.As(err, &known) && known.Remedy == "" && !errors.Is(err, context.Canceled) {
+			known.Reason = reason
+		}
 		if known.Remedy == "" {
 			known.Remedy = remedy
 		}
@@ -45,7 +48,7 @@ func (d *Daemon) Import(ctx context.Context, archivePath string) (ref, dgst stri
 	}
 	file, err := os.Open(archivePath)
 	if err != nil {
-		return fail(err, "name an OCI archive, as made by `msup image build`, `docker save` or `skopeo copy`")
+		return fail(err, sandbox.ReasonImageInvalid, "name an OCI archive, as made by `msup image build`, `docker save` or `skopeo copy`")
 	}
 	defer file.Close()
 	ctx, cancel := context.WithTimeout(ctx, importTimeout*1e9)
@@ -53,13 +56,13 @@ func (d *Daemon) Import(ctx context.Context, archivePath string) (ref, dgst stri
 	// The lease keeps the garbage collector away until the image has its name.
 	ctx, done, err := d.client.WithLease(ctx)
 	if err != nil {
-		return fail(d.failed(op, err), "")
+		return fail(d.failed(op, err), sandbox.ReasonSetupFailed, "")
 	}
 	defer func() {
 		release, stop := d.bound(context.WithoutCancel(ctx))
 		defer stop()
 		if derr := done(release); derr != nil && err == nil {
-			ref, dgst, err = fail(d.failed(op, derr), "")
+			ref, dgst, err = fail(d.failed(op, derr), sandbox.ReasonSetupFailed, "")
 		}
 	}()
 	target, err := d.importOne(ctx, file)
@@ -74,11 +77,11 @@ func (d *Daemon) Import(ctx context.Context, archivePath string) (ref, dgst stri
 		err = d.unpack(ctx, ref, target)
 	}
 	if err != nil {
-		remedy := "the archive is damaged or no image archive: make it again"
+		reason, remedy := sandbox.ReasonImageInvalid, "the archive is damaged or no image archive: make it again"
 		if errors.Is(err, unix.ENOSPC) || strings.Contains(err.Error(), "no space left") {
-			remedy = "the disk below containerd's folder is full: make room"
+			reason, remedy = sandbox.ReasonImageDiskFull, "the disk below containerd's folder is full: make room"
 		}
-		return fail(d.failed(op, err), remedy)
+		return fail(d.failed(op, err), reason, remedy)
 	}
 	return ref, target.Digest.String(), nil
 }
@@ -104,7 +107,7 @@ func (d *Daemon) ensureOnce(ctx context.Context, dgst, archivePath string) (ref 
 	}
 	got, has, err := d.Import(ctx, archivePath)
 	if err == nil && has != dgst {
-		err = &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "import image archive " + archivePath,
+		err = &sandbox.Error{Reason: sandbox.ReasonImageInvalid, Op: "import image archive " + archivePath,
 			Err: fmt.Errorf("it holds image %s, not %s", has, dgst), Remedy: "somebody replaced the archive: find out who, then build the image again"}
 	}
 	return got, err
@@ -157,7 +160,7 @@ func (d *Daemon) importOne(ctx context.Context, archive io.Reader) (ocispec.Desc
 	if len(fits) == 1 {
 		return fits[0], nil
 	}
-	return ocispec.Descriptor{}, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "choose an image of the archive",
+	return ocispec.Descriptor{}, &sandbox.Error{Reason: sandbox.ReasonImageInvalid, Op: "choose an image of the archive",
 		Err: fmt.Errorf("it holds %d images, %d of them for %s", len(found), len(fits), machine()), Remedy: "make an archive of one image"}
 }
 
@@ -191,7 +194,7 @@ func (d *Daemon) checkPlatform(ctx context.Context, target ocispec.Descriptor, n
 	if len(has) == 0 {
 		return fmt.Errorf("%s: no manifest in it can be read", printable(name))
 	}
-	return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "use image " + printable(name),
+	return &sandbox.Error{Reason: sandbox.ReasonImageArchitecture, Op: "use image " + printable(name),
 		Err:    fmt.Errorf("it is for %s, this machine is %s", printable(strings.Join(has, ", ")), machine()),
 		Remedy: "build the image on this machine (msup image build), or bring one for " + machine()}
 }

@@ -25,7 +25,7 @@ func TestConformanceImage(t *testing.T) {
 	cfg := conformance(t)
 	ref := os.Getenv(imageEnv)
 	if ref == "" {
-		d, err := OpenDaemon(t.Context(), DaemonConfig{Address: os.Getenv(addressEnv)})
+		d, err := OpenDaemon(t.Context(), DaemonConfig{Address: os.Getenv(addressEnv), CallTimeout: callTimeout()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestConformanceImage(t *testing.T) {
 	}
 	parent := testParent(t)
 	cfg.Open = func(dir string) (sandbox.Sandbox, error) {
-		return Open(t.Context(), Config{Daemon: DaemonConfig{Address: os.Getenv(addressEnv)}, RuntimeDir: dir, CgroupParent: parent, Image: ref})
+		return Open(t.Context(), Config{Daemon: DaemonConfig{Address: os.Getenv(addressEnv), CallTimeout: callTimeout()}, RuntimeDir: dir, CgroupParent: parent, Image: ref})
 	}
 	cfg.Program = sandboxtest.PythonProgram(t, python.Runtime{Interpreter: "/usr/bin/python3", Env: python.Env()})
 	sandboxtest.Run(t, cfg)
@@ -161,7 +161,13 @@ func TestImportRefusals(t *testing.T) {
 			if err == nil {
 				t.Fatalf("imported as %s", ref)
 			}
-			typed(t, err, c.words...)
+			want := sandbox.ReasonImageInvalid
+			if name == "other architecture" || name == "a lying index" {
+				want = sandbox.ReasonImageArchitecture
+			}
+			if got := typed(t, err, c.words...); got.Reason != want {
+				t.Errorf("reason %s, want %s", got.Reason, want)
+			}
 		})
 	}
 	if _, err := Open(t.Context(), Config{Engine: d, RuntimeDir: filepath.Join(shortDir(t), "r"), CgroupParent: testParent(t), Image: "msup.local/none"}); err == nil {

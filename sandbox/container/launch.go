@@ -111,7 +111,7 @@ func (s *Sandbox) createOnce(ctx context.Context, spec sandbox.Spec) (_ *runner,
 	if r.id, err = newID(); err != nil {
 		return nil, err
 	}
-	data := recordData{ID: r.id, Address: spec.Address.String(), CgroupParent: s.cgroups.Parent(), Supervisor: os.Getpid()}
+	data := recordData{ID: r.id, Address: spec.Address.String(), CgroupParent: s.cgroups.Parent(), Supervisor: s.cfg.Supervisor}
 	if r.record, err = newRecord(s.cfg.RuntimeDir, data); err != nil {
 		return nil, err
 	}
@@ -268,6 +268,9 @@ func (r *runner) begin(ctx context.Context) error {
 	defer cancel()
 	r.pump()
 	err := r.task.Start(ctx)
+	if errdefs.IsNotFound(err) { // it was made, and containerd has lost it: its shim was killed
+		err = fmt.Errorf("%w; it was %w", err, sandbox.ErrLost)
+	}
 	if err == nil {
 		select {
 		case <-r.latch.ready:
@@ -303,7 +306,8 @@ func lostInit(err error) error {
 		return err
 	}
 	text := err.Error()
-	for _, part := range []string{"signal: killed", "read init-p: connection reset by peer", "ttrpc: closed", "shim disconnected"} {
+	for _, part := range []string{"signal: killed", "init-p: connection reset by peer", "init-p: broken pipe", "container init: %!w(<nil>)", "from pipe: EOF",
+		"no such process", "cannot start a container that has stopped", "ttrpc: closed", "shim disconnected"} {
 		if strings.Contains(text, part) {
 			return fmt.Errorf("%w; it was %w", err, sandbox.ErrLost)
 		}

@@ -51,7 +51,15 @@ func shortDir(t *testing.T) string {
 
 // daemonIn is the configuration of a private containerd below one folder.
 func daemonIn(dir string) DaemonConfig {
-	return DaemonConfig{RuntimeDir: filepath.Join(dir, "run"), StateDir: filepath.Join(dir, "state")}
+	return DaemonConfig{RuntimeDir: filepath.Join(dir, "run"), StateDir: filepath.Join(dir, "state"), StartTimeout: callTimeout(), CallTimeout: callTimeout()}
+}
+
+// callTimeout is the default, 0, but for an emulated machine.
+func callTimeout() time.Duration {
+	if sandboxtest.Emulated() {
+		return 2 * time.Minute
+	}
+	return 0
 }
 
 // engine starts a private containerd for one test.
@@ -152,7 +160,7 @@ func connect(t *testing.T, s *Sandbox, spec sandbox.Spec) *echoRunner {
 			t.Error(err)
 		}
 	})
-	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(max(time.Minute, callTimeout()))); err != nil {
 		t.Fatal(err)
 	}
 	return &echoRunner{Runner: r, conn: c, in: bufio.NewReader(c)}
@@ -190,7 +198,7 @@ func typed(t *testing.T, err error, words ...string) *sandbox.Error {
 // eventually waits for something that takes ms on an idle machine.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(max(20*time.Second, callTimeout())); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within 20 s: %s", what)
 		}
@@ -202,7 +210,7 @@ func wait(t *testing.T, r sandbox.Runner) sandbox.Exit {
 	t.Helper()
 	select {
 	case <-r.Done():
-	case <-time.After(40 * time.Second):
+	case <-time.After(max(40*time.Second, callTimeout())):
 		t.Fatal("the runner does not end")
 	}
 	return r.Exit()

@@ -1,8 +1,10 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/msup/msup/sandbox"
 )
@@ -116,5 +118,41 @@ func (s *Sandbox) prepareNext(r *runner) {
 		if err != nil && !closed {
 			s.log.Warn("preparing the next start failed; it will take longer", "instance", spec.Address.String(), "error", errors.Unwrap(err))
 		}
+		s.dropUnwanted(r)
 	})
+}
+
+// linger is how long a prepared container waits for the restart of an instance whose runner was killed or died. An instance that was halted,
+// and is resumed later, starts without one; memory and a range of user ids are not kept for it meanwhile.
+const linger = time.Minute
+
+// dropUnwanted ends what was prepared for an instance that does not start again: at once when its runner left in order, else after a while.
+// A start in the meantime has taken it out of the pool.
+func (s *Sandbox) dropUnwanted(r *runner) {
+	key := r.spec.Address.String()
+	s.mu.Lock()
+	next := s.ready[key] // now: after the end it may be the successor of a successor
+	s.mu.Unlock()
+	if next == nil {
+		return
+	}
+	<-r.done
+	if e := r.Exit(); e.Cause != sandbox.CauseExited || e.Code != 0 {
+		t := time.NewTimer(cmp.Or(s.cfg.Linger, linger))
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-next.gone: // with the sandbox, for example
+			return
+		}
+	}
+	s.mu.Lock()
+	waits := s.ready[key] == next
+	s.mu.Unlock()
+	if !waits {
+		return
+	}
+	if err := s.drop(next); err != nil {
+		s.log.Error("ending a prepared container failed", "instance", key, "error", err)
+	}
 }

@@ -174,3 +174,36 @@ func TestExecFails(t *testing.T) {
 	_, err := s.Start(t.Context(), spec)
 	typed(t, err, "exec of the program failed", "/app/x.py", "lack the loader or interpreter")
 }
+
+// What was prepared for an instance goes with it: at once when its runner leaves in order, after a while when it was killed and is not started
+// again. A start in the meantime takes it.
+//
+// Proves: SB-L3, SB-2
+func TestWhatWasPreparedGoesWithItsInstance(t *testing.T) {
+	s := open(t, engine(t), func(c *Config) { c.Prepare, c.Linger = true, time.Hour })
+	leaves := script(t, "import os, socket\ns = socket.socket(socket.AF_UNIX)\ns.connect(os.environ['MSUP_SOCKET'])\nf = s.makefile('rw')\nf.write(f.readline())\nf.flush()\nf.readline()\nos._exit(0)")
+	r := connect(t, s, leaves)
+	r.say(t, "one")
+	eventually(t, "a successor waits", func() bool { return s.Prepared() == 1 })
+	if _, err := r.conn.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	if e := wait(t, r); e.Code != 0 || e.Cause != sandbox.CauseExited {
+		t.Fatalf("exit %+v", e)
+	}
+	eventually(t, "the successor of one that left in order goes", func() bool { return s.Prepared() == 0 })
+	s.cfg.Linger = 2 * time.Second
+	spec := script(t, echoCode)
+	r = connect(t, s, spec)
+	eventually(t, "a successor waits", func() bool { return s.Prepared() == 1 })
+	if err := r.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	r = connect(t, s, spec)
+	r.say(t, "two")
+	eventually(t, "the next successor waits", func() bool { return s.Prepared() == 1 })
+	if err := r.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the successor of one that is not started again goes", func() bool { return s.Prepared() == 0 })
+}

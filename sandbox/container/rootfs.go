@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/errdefs"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/folder"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 )
@@ -94,40 +95,13 @@ func bound(target, source string, dir, noExec, readOnly bool) place {
 	return place{source: source, dir: dir, mount: specs.Mount{Destination: target, Source: source, Type: "bind", Options: options}}
 }
 
-// bind resolves one bind. A runner has a foreign user id: what it cannot read is refused here, where the cause can still
-// be told.
+// bind resolves one bind. A runner has a foreign user id.
 func bind(b sandbox.Bind) (place, bool, error) {
-	if b.Target == "" {
-		b.Target = filepath.Clean(b.Source)
+	at, ok, err := folder.Resolve(b, true)
+	if !ok || err != nil {
+		return place{}, false, err
 	}
-	fail := func(err error, remedy string) (place, bool, error) {
-		return place{}, false, specError("bind "+b.Source+" on "+b.Target, err, remedy)
-	}
-	source, err := filepath.EvalSymlinks(b.Source)
-	if errors.Is(err, fs.ErrNotExist) && b.Optional {
-		return place{}, false, nil
-	}
-	if err != nil {
-		return fail(err, "name an existing file or folder")
-	}
-	st, err := os.Stat(source)
-	if err != nil {
-		return fail(err, "name an existing file or folder")
-	}
-	need := os.FileMode(0o004)
-	if st.IsDir() {
-		need = 0o005
-	}
-	switch {
-	case source == "/":
-		return fail(errors.New("this is the host's root"), "bind only what the runner needs")
-	case !st.IsDir() && !st.Mode().IsRegular():
-		return fail(fmt.Errorf("it is a %s", st.Mode().Type()), "bind files and folders only")
-	case st.Mode().Perm()&need != need:
-		return fail(fmt.Errorf("mode %v is not readable for the runner's own user id", st.Mode().Perm()),
-			"make it and all below world-readable: chmod -R o+rX "+source)
-	}
-	return bound(b.Target, source, st.IsDir(), b.NoExec, true), true, nil
+	return bound(at.Target, at.Source, at.Dir, b.NoExec, true), true, nil
 }
 
 // layersOf are the folders of an image's read-only view, the uppermost first.

@@ -222,9 +222,9 @@ func (r *runner) decode(code int) ending {
 	return ending{known: true, status: syscall.WaitStatus(code - exitStatusHigh)}
 }
 
-// askKernel asks without containerd. A process that nobody has waited for is still in /proc: the orphan of a killed shim
-// stays there as a child of containerd, which never waits. One that was waited for is told through its pidfd since
-// Linux 6.15.
+// askKernel asks without containerd. A process that nobody has waited for is still in /proc. The orphan of a killed shim is not for long: it
+// belongs to the init, which waits for it at once. How that one ended is told through its pidfd since Linux 6.15; before, nobody knows, and
+// nothing is guessed.
 func (r *runner) askKernel() ending {
 	raw, err := r.pidfd.SyscallConn()
 	if err != nil {

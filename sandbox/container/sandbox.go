@@ -44,12 +44,16 @@ type Config struct {
 	CPUs map[ipc.Lane]string
 	Shim ShimMode
 	// Prepare keeps, for every running instance, a container made for its next start: a restart then takes 25 ms instead
-	// of 120. It costs 10 MB an instance.
+	// of 120. It costs 10 MB an instance. It ends with a runner that leaves in order, and Linger after one that was killed
+	// and is not started again; 0 means a minute.
 	Prepare bool
+	Linger  time.Duration
 	// UIDLockFile is the one file on the host in which supervisors lock the user ids they give out; "" means
 	// /run/msup/uidranges.lock.
 	UIDLockFile string
-	Logger      *slog.Logger // nil discards
+	// Supervisor is whose runners these are, for the records that people and Reap's report read; 0 means this process.
+	Supervisor int
+	Logger     *slog.Logger // nil discards
 }
 
 // Sandbox starts runners at level L3.
@@ -90,6 +94,9 @@ func Open(ctx context.Context, cfg Config) (_ *Sandbox, err error) {
 	}
 	if s.cfg.UIDLockFile == "" {
 		s.cfg.UIDLockFile = "/run/msup/uidranges.lock"
+	}
+	if s.cfg.Supervisor == 0 {
+		s.cfg.Supervisor = os.Getpid()
 	}
 	if s.cfg.Daemon.Logger == nil {
 		s.cfg.Daemon.Logger = cfg.Logger

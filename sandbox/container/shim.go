@@ -7,18 +7,21 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/msup/msup/ipc"
 	"golang.org/x/sys/unix"
 )
 
 // shimGroup counts the tasks that hold one lane's shared shim. A shim ends with its last task, and for some ms it can
-// still be connected to: a task that comes then fails. So a shim that has lost its last task is never asked again; the
-// next one gets another name.
+// still be connected to: a task that comes then fails, in as many words as there are moments in its end. So a shim that has
+// lost its last task is never asked again, the next one gets another name; and its last task is not deleted while another
+// is being made in it.
 type shimGroup struct {
 	generation int
-	tasks      int // made and not yet deleted
-	pending    int // being made
+	tasks      int        // made and not yet deleted
+	pending    int        // being made
+	settled    *sync.Cond // told when one that was being made is there, or will not be
 }
 
 // joinShim names the shim for a task that will be made; "" gives it one of its own.
@@ -30,7 +33,7 @@ func (s *Sandbox) joinShim(lane ipc.Lane) string {
 	defer s.mu.Unlock()
 	g := s.shims[lane]
 	if g == nil {
-		g = &shimGroup{}
+		g = &shimGroup{settled: sync.NewCond(&s.mu)}
 		s.shims[lane] = g
 	}
 	g.pending++
@@ -45,23 +48,29 @@ func (s *Sandbox) joined(lane ipc.Lane, made bool) {
 		g.pending--
 		if made {
 			g.tasks++
+		} else if g.tasks == 0 {
+			g.generation++ // a shim whose first task cannot be made ends, too
 		}
+		g.settled.Broadcast()
 	}
 }
 
-// leaveShim is called before a task is deleted.
+// leaveShim is called before a task is deleted. The making that it may wait for has a bound of its own, DaemonConfig.CallTimeout.
 func (s *Sandbox) leaveShim(lane ipc.Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if g := s.shims[lane]; g != nil {
+		for g.tasks == 1 && g.pending > 0 {
+			g.settled.Wait()
+		}
 		if g.tasks--; g.tasks == 0 {
 			g.generation++
 		}
 	}
 }
 
-// lostShim tells whether a task could not be made because its shared shim was just ending: it was chosen before the
-// last other task was deleted. A second attempt gets another shim.
+// lostShim tells whether a task could not be made because its shared shim was just ending: somebody killed it, or another
+// task that was to be its first could not be made. A second attempt gets another shim.
 func lostShim(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "ttrpc: closed") || strings.Contains(text, "failed to start shim") && strings.Contains(text, "dial unix")

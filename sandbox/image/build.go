@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/msup/msup/sandbox"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -77,11 +78,11 @@ func (o Options) orDefault() (Options, error) {
 	}
 	switch {
 	case !reSuite.MatchString(o.Suite):
-		return o, refuse("build the base image", "name a suite of Debian, for example bookworm", "%q is no name of a suite", o.Suite)
+		return o, refuse(sandbox.ReasonImageBuildFailed, "build the base image", "name a suite of Debian, for example bookworm", "%q is no name of a suite", o.Suite)
 	case !reMirror.MatchString(o.Mirror):
-		return o, refuse("build the base image", "give a URL, for example "+defaultMirror, "%q is no mirror", o.Mirror)
+		return o, refuse(sandbox.ReasonImageBuildFailed, "build the base image", "give a URL, for example "+defaultMirror, "%q is no mirror", o.Mirror)
 	case o.Arch != runtime.GOARCH || loaders[o.Arch].file == "":
-		return o, refuse("build the base image", "build it on such a machine", "architecture %s is not this machine's (%s), or not amd64 or arm64", o.Arch, runtime.GOARCH)
+		return o, refuse(sandbox.ReasonImageBuildFailed, "build the base image", "build it on such a machine", "architecture %s is not this machine's (%s), or not amd64 or arm64", o.Arch, runtime.GOARCH)
 	}
 	dir, err := filepath.Abs(o.Dir)
 	if err != nil {
@@ -106,7 +107,7 @@ const maxSDKBytes = 16 << 20
 // sdkSources lists the SDK's files, in order, and its version.
 func sdkSources(dir string) ([]sdkFile, string, error) {
 	wrong := func(err error) error {
-		return refuse("build the base image", "name the folder of the Python package msup", "%q is not the SDK: %w", dir, err)
+		return refuse(sandbox.ReasonImageBuildFailed, "build the base image", "name the folder of the Python package msup", "%q is not the SDK: %w", dir, err)
 	}
 	var files []sdkFile
 	var total int64
@@ -281,7 +282,7 @@ func (b *builder) version(ctx context.Context, root folder, program string) (str
 		if errors.As(err, &e) {
 			err = fmt.Errorf("%w: %s", err, e.Stderr[max(0, len(e.Stderr)-maxToolQuote):])
 		}
-		return "", refuse("build the base image", "report this with what it says", "the image's Python does not import the SDK: %w", err)
+		return "", refuse(sandbox.ReasonImageBuildFailed, "build the base image", "report this with what it says", "the image's Python does not import the SDK: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
 }
@@ -310,7 +311,7 @@ func (b *builder) writeFailed(err error) error { return fullDisk(err, b.o.Dir) }
 
 func fullDisk(err error, dir string) error {
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-		return refuse("write an image to "+dir, "make room (a base image needs about 300 MB while it is built), or name another folder with --dir or MSUP_IMAGES", "the disk is full: %w", err)
+		return refuse(sandbox.ReasonImageDiskFull, "write an image to "+dir, "make room (a base image needs about 300 MB while it is built), or name another folder with --dir or MSUP_IMAGES", "the disk is full: %w", err)
 	}
 	return err
 }

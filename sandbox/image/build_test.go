@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"os"
@@ -236,29 +237,54 @@ func TestFullDisk(t *testing.T) {
 	}
 	for _, size := range sizes {
 		t.Run(size, func(t *testing.T) {
-			dir := t.TempDir()
-			if os.Geteuid() != 0 {
-				inNamespace(t)
-				return
-			}
-			if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-				t.Fatal(err)
-			}
-			defer func() {
-				if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
-					t.Error(err)
-				}
-			}()
-			_, err := Build(t.Context(), Options{Dir: dir, SDK: sdkDir})
-			var refused *sandbox.Error
-			if !errors.As(err, &refused) || !strings.Contains(err.Error(), "the disk is full") || refused.Remedy == "" {
-				t.Errorf("%v", err)
-			}
-			onlyLock(t, dir)
-			if found, err := List(dir); err != nil || len(found) > 0 {
-				t.Errorf("%v, %v", found, err)
-			}
+			onFullDisk(t, size, func(dir string) error {
+				_, err := Build(t.Context(), Options{Dir: dir, SDK: sdkDir})
+				return err
+			})
 		})
+	}
+}
+
+// The same while an image of the user's is copied.
+//
+// Proves: SB-L3
+func TestFullDiskWhileCopying(t *testing.T) {
+	noise := make([]byte, 2<<20)
+	if _, err := rand.Read(noise); err != nil {
+		t.Fatal(err)
+	}
+	from := saved(t, recipe{layers: [][]byte{pythonLayer(t, "3.12"), tarOf(t, file("noise", string(noise)))}}.archive(t))
+	onFullDisk(t, "1m", func(dir string) error {
+		_, err := Open(t.Context(), from, Options{Dir: dir})
+		return err
+	})
+}
+
+// onFullDisk wants what fills a small disk refused, and nothing half left on it.
+func onFullDisk(t *testing.T, size string, fill func(dir string) error) {
+	t.Helper()
+	dir := t.TempDir()
+	if os.Geteuid() != 0 {
+		inNamespace(t)
+		return
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
+	err := fill(dir)
+	var refused *sandbox.Error
+	if !errors.As(err, &refused) || refused.Reason != sandbox.ReasonImageDiskFull || !strings.Contains(err.Error(), "the disk is full") ||
+		!strings.Contains(refused.Op, dir) || refused.Remedy == "" {
+		t.Errorf("%v", err)
+	}
+	onlyLock(t, dir)
+	if found, err := List(dir); err != nil || len(found) > 0 {
+		t.Errorf("%v, %v", found, err)
 	}
 }
 
@@ -368,7 +394,7 @@ func TestBuildRefusals(t *testing.T) {
 			orDefault(&o.Dir, t.TempDir())
 			_, err := Build(t.Context(), o)
 			var refused *sandbox.Error
-			if !errors.As(err, &refused) || refused.Remedy == "" || refused.Op == "" {
+			if !errors.As(err, &refused) || refused.Reason != sandbox.ReasonImageBuildFailed || refused.Remedy == "" || refused.Op == "" {
 				t.Fatalf("%v", err)
 			}
 			if name != "unwritable" && name != "no SDK" && name != "suite" && name != "mirror" && name != "architecture" {

@@ -52,7 +52,7 @@ func wanted(name string, _ int64) bool {
 func (b *builder) debian(ctx context.Context, root folder) error {
 	tool, err := exec.LookPath("mmdebstrap")
 	if err != nil {
-		return refuse("build the base image", "install it (Debian: apt-get install mmdebstrap), bring an image of your own, or use the host's Python without an image",
+		return refuse(sandbox.ReasonImageBuildFailed, "build the base image", "install it (Debian: apt-get install mmdebstrap), bring an image of your own, or use the host's Python without an image",
 			"mmdebstrap is not installed")
 	}
 	tarball := filepath.Join(b.stage, "debian.tar")
@@ -87,7 +87,7 @@ func (b *builder) debianFailed(ctx context.Context, err error) error {
 	if errors.As(err, &tool) && bytes.Contains(tool.output, []byte("No space left on device")) {
 		return b.writeFailed(fmt.Errorf("mmdebstrap: %w", syscall.ENOSPC)) // it has cleaned up, so there is room again
 	}
-	return refuse("build the base image", "check the network and the mirror "+b.o.Mirror+" (--mirror, MSUP_DEBIAN_MIRROR); without root, mmdebstrap needs the package uidmap",
+	return refuse(sandbox.ReasonImageBuildFailed, "build the base image", "check the network and the mirror "+b.o.Mirror+" (--mirror, MSUP_DEBIAN_MIRROR); without root, mmdebstrap needs the package uidmap",
 		"mmdebstrap failed: %w", err)
 }
 
@@ -153,11 +153,11 @@ func (t *tail) Write(p []byte) (int, error) {
 func (b *builder) interpreter(root folder) (program, minor string, err error) {
 	found, err := fs.Glob(root.FS(), "usr/bin/python3.*")
 	if err != nil || len(found) != 1 {
-		return "", "", refuse("build the base image", "choose another suite (--suite)", "Debian %s gave %d Python interpreters: %v", b.o.Suite, len(found), errors.Join(err))
+		return "", "", refuse(sandbox.ReasonImageBuildFailed, "build the base image", "choose another suite (--suite)", "Debian %s gave %d Python interpreters: %v", b.o.Suite, len(found), errors.Join(err))
 	}
 	minor = strings.TrimPrefix(path.Base(found[0]), "python")
 	if tooOld(minor) {
-		return "", "", refuse("build the base image", "choose bookworm or a later suite (--suite)", "Debian %s has Python %s; msup needs %s or later", b.o.Suite, minor, oldestPython)
+		return "", "", refuse(sandbox.ReasonImageBuildFailed, "build the base image", "choose bookworm or a later suite (--suite)", "Debian %s has Python %s; msup needs %s or later", b.o.Suite, minor, oldestPython)
 	}
 	return found[0], minor, nil
 }

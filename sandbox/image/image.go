@@ -90,6 +90,6 @@ func environment(image map[string]string, interpreter string) []string {
 }
 
 // refuse is an error about an image: where, why, what to do.
-func refuse(where, remedy, format string, args ...any) error {
-	return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: where, Err: fmt.Errorf(format, args...), Remedy: remedy}
+func refuse(reason sandbox.ReasonCode, where, remedy, format string, args ...any) error {
+	return &sandbox.Error{Reason: reason, Op: where, Err: fmt.Errorf(format, args...), Remedy: remedy}
 }

@@ -83,6 +83,11 @@ var (
 	errNoSDK     = errors.New("it has no msup SDK")
 )
 
+// otherMachine says what an image, or a program in it, is for instead of this machine.
+type otherMachine string
+
+func (o otherMachine) Error() string { return string(o) }
+
 // python finds the interpreter that the image's PATH leads to, and the SDK where that interpreter will look for it.
 func (f files) python(env map[string]string) (pythonInside, error) {
 	dirs := env["PATH"]
@@ -153,7 +158,7 @@ func rightMachine(head []byte) error {
 		return errors.New("it is a script, no interpreter")
 	}
 	if m := elf.Machine(binary.LittleEndian.Uint16(head[18:])); head[5] != byte(elf.ELFDATA2LSB) || m != machines[runtime.GOARCH] {
-		return fmt.Errorf("it is a program for %s, this machine is %s", m, runtime.GOARCH)
+		return otherMachine(fmt.Sprintf("it is a program for %s, this machine is %s", m, runtime.GOARCH))
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func (b *brought) choose(index ocispec.Index, depth int) (ocispec.Descriptor, er
 	case len(found) > 1:
 		return found[0], fmt.Errorf("it holds %d images, and nothing says which to take", len(found))
 	case len(others) > 0:
-		return ocispec.Descriptor{}, fmt.Errorf("it holds no image for linux/%s, only %q", runtime.GOARCH, others)
+		return ocispec.Descriptor{}, otherMachine(fmt.Sprintf("it holds no image for linux/%s, only %q", runtime.GOARCH, others))
 	}
 	return ocispec.Descriptor{}, errors.New("it holds no image")
 }
@@ -163,7 +163,7 @@ func (b *brought) check() error {
 	}
 	switch c := b.config; {
 	case c.OS != "linux" || c.Architecture != runtime.GOARCH:
-		return fmt.Errorf("it is for %s, this machine is linux/%s", cut(c.OS+"/"+c.Architecture), runtime.GOARCH)
+		return otherMachine(fmt.Sprintf("it is for %s, this machine is linux/%s", cut(c.OS+"/"+c.Architecture), runtime.GOARCH))
 	case len(b.layers) == 0:
 		return errors.New("it has no layers, so no Python")
 	case len(b.layers) >= maxLayers:

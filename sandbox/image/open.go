@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/msup/msup/sandbox"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -29,7 +30,7 @@ func Open(ctx context.Context, file string, o Options) (Image, error) {
 	}
 	where, err := describeSource(file)
 	if err != nil {
-		return Image{}, refuse("image "+file, "name an OCI archive, an OCI layout folder, or a file of docker save", "it cannot be opened: %w", err)
+		return Image{}, refuse(sandbox.ReasonImageInvalid, "image "+file, "name an OCI archive, an OCI layout folder, or a file of docker save", "it cannot be opened: %w", err)
 	}
 	s := store(o.Dir)
 	if i, ok := s.opened(where); ok && !o.Refresh {
@@ -104,22 +105,23 @@ func (u *user) refuse(err error) error {
 	if full := fullDisk(err, u.o.Dir); full != err { //nolint:errorlint // identity: whether fullDisk made another
 		return full
 	}
-	remedy := "make it anew (docker save, podman save --format oci-archive, skopeo copy … oci-archive:FILE) and copy it whole"
-	switch text := err.Error(); {
+	reason, remedy := sandbox.ReasonImageInvalid, "make it anew (docker save, podman save --format oci-archive, skopeo copy … oci-archive:FILE) and copy it whole"
+	var other otherMachine
+	switch {
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return err
+	case errors.As(err, &other):
+		reason, remedy = sandbox.ReasonImageArchitecture, "build it for this machine (docker build --platform linux/"+u.o.Arch+")"
 	case errors.Is(err, errNoPython):
-		remedy = "build it on an image with Python " + oldestPython + " or later (python:" + oldestPython + "-slim), or use the one of msup image build"
+		reason, remedy = sandbox.ReasonImageNoPython, "build it on an image with Python "+oldestPython+" or later (python:"+oldestPython+"-slim), or use the one of msup image build"
 	case errors.Is(err, errOldPython):
-		remedy = "build it on an image with Python " + oldestPython + " or later"
+		reason, remedy = sandbox.ReasonImageNoPython, "build it on an image with Python "+oldestPython+" or later"
 	case errors.Is(err, errNoSDK):
-		remedy = "add to its recipe: pip install msup"
-	case strings.Contains(text, "this machine is"), strings.Contains(text, "no image for linux/"):
-		remedy = "build it for this machine (docker build --platform linux/" + u.o.Arch + ")"
-	case strings.Contains(text, "which to take"):
+		reason, remedy = sandbox.ReasonImageNoSDK, "add to its recipe: pip install msup"
+	case strings.Contains(err.Error(), "which to take"):
 		remedy = "save one image only"
 	}
-	return refuse("image "+u.file, remedy, "%w", err)
+	return refuse(reason, "image "+u.file, remedy, "%w", err)
 }
 
 func (u *user) adopt(ctx context.Context, where Source) (Image, error) {
@@ -161,15 +163,15 @@ func Verify(ctx context.Context, i Image) error {
 	remedy := "remove it with msup image prune --all, then msup image build or open your file again"
 	s, err := openArchive(i.ArchivePath)
 	if err != nil {
-		return refuse(where, remedy, "%w", err)
+		return refuse(sandbox.ReasonImageInvalid, where, remedy, "%w", err)
 	}
 	defer s.Close()
 	b, err := readImage(s)
 	if err != nil {
-		return refuse(where, remedy, "%w", err)
+		return refuse(sandbox.ReasonImageInvalid, where, remedy, "%w", err)
 	}
 	if b.manifest.String() != i.Digest {
-		return refuse(where, remedy, "its manifest has digest %s, not %s", b.manifest, i.Digest)
+		return refuse(sandbox.ReasonImageInvalid, where, remedy, "its manifest has digest %s, not %s", b.manifest, i.Digest)
 	}
 	below, left := files{}, &budget{bytes: maxLayerBytes, entries: maxLayerEntries}
 	for n := range b.layers {
@@ -177,7 +179,7 @@ func Verify(ctx context.Context, i Image) error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			return refuse(where, remedy, "%w", err)
+			return refuse(sandbox.ReasonImageInvalid, where, remedy, "%w", err)
 		}
 	}
 	return nil

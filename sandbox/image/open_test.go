@@ -322,6 +322,11 @@ func TestOpenRefusals(t *testing.T) {
 	with := func(members ...member) []byte {
 		return recipe{layers: [][]byte{python, tarOf(t, members...)}}.archive(t)
 	}
+	reasons := map[string]sandbox.ReasonCode{
+		"no Python": sandbox.ReasonImageNoPython, "old Python": sandbox.ReasonImageNoPython, "Python is a circle": sandbox.ReasonImageNoPython,
+		"Python is a script": sandbox.ReasonImageNoPython, "no SDK": sandbox.ReasonImageNoSDK, "other architecture": sandbox.ReasonImageArchitecture,
+		"other platform": sandbox.ReasonImageArchitecture, "other machine": sandbox.ReasonImageArchitecture,
+	}
 	noSDK := tarOf(t, program("usr/bin/python3.12", elfOf(t, runtime.GOARCH)), link("usr/bin/python3", "python3.12"))
 	for name, c := range map[string]struct {
 		archive []byte
@@ -338,7 +343,7 @@ func TestOpenRefusals(t *testing.T) {
 		"Python is a script":  {recipe{layers: [][]byte{tarOf(t, program("usr/bin/python3.12", "#!/bin/sh\n"))}}.archive(t), "it is a script", "msup image build"},
 		"other architecture":  {recipe{layers: [][]byte{python}, arch: other}.archive(t), "it is for linux/" + other, "--platform linux/" + runtime.GOARCH},
 		"other platform":      {recipe{layers: [][]byte{python}, platform: other}.archive(t), "no image for linux/" + runtime.GOARCH, "--platform"},
-		"other machine":       {recipe{layers: [][]byte{tarOf(t, program("usr/bin/python3.12", elfOf(t, other)))}}.archive(t), "this machine is", ""},
+		"other machine":       {recipe{layers: [][]byte{tarOf(t, program("usr/bin/python3.12", elfOf(t, other)))}}.archive(t), "this machine is", "--platform"},
 		"cut off":             {whole[:len(whole)/2], "cut off", "copy it whole"},
 		"flipped bit":         {flipped, "damaged", "copy it whole"},
 		"wrong diff id":       {recipe{layers: [][]byte{python}, diffIDs: []digest.Digest{digest.FromString("x")}}.archive(t), "damaged", "make it anew"},
@@ -360,13 +365,17 @@ func TestOpenRefusals(t *testing.T) {
 		"index of megabytes":  {tarOf(t, file("index.json", strings.Repeat(" ", maxJSONBytes+1))), "at most", "make it anew"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			reason := reasons[name]
+			if reason == "" {
+				reason = sandbox.ReasonImageInvalid
+			}
 			from, dir := saved(t, c.archive), t.TempDir()
 			_, err := Open(t.Context(), from, Options{Dir: dir})
 			var refused *sandbox.Error
 			if !errors.As(err, &refused) {
 				t.Fatalf("%v", err)
 			}
-			if !strings.Contains(refused.Error(), c.says) || !strings.Contains(refused.Remedy, c.remedy) || !strings.Contains(refused.Op, from) {
+			if refused.Reason != reason || !strings.Contains(refused.Error(), c.says) || !strings.Contains(refused.Remedy, c.remedy) || !strings.Contains(refused.Op, from) {
 				t.Errorf("%v", err)
 			}
 			onlyLock(t, dir)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/msup/msup/sandbox"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
@@ -63,11 +64,11 @@ func (s store) read(key string) (Image, error) {
 // lock waits until nobody else writes to the folder.
 func (s store) lock(ctx context.Context, progress io.Writer) (unlock func(), err error) {
 	if err := os.MkdirAll(string(s), 0o755); err != nil {
-		return nil, refuse("write to the folder of images "+string(s), "name a folder that you may write with --dir or MSUP_IMAGES", "%w", err)
+		return nil, refuse(sandbox.ReasonImageBuildFailed, "write to the folder of images "+string(s), "name a folder that you may write with --dir or MSUP_IMAGES", "%w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(string(s), "lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o644)
 	if err != nil {
-		return nil, refuse("write to the folder of images "+string(s), "name a folder that you may write with --dir or MSUP_IMAGES", "%w", err)
+		return nil, refuse(sandbox.ReasonImageBuildFailed, "write to the folder of images "+string(s), "name a folder that you may write with --dir or MSUP_IMAGES", "%w", err)
 	}
 	said := false
 	for {

@@ -13,6 +13,8 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+
+	"github.com/msup/msup/sandbox"
 )
 
 // lock names what the SDK needs, with hashes: pip checks them.
@@ -47,11 +49,11 @@ func (b *builder) wheels(ctx context.Context, minor string) ([]string, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, refuse("build the base image", "check the network and pip's settings (PIP_INDEX_URL)", "download what the SDK needs with %s -m pip: %w", b.o.Python, err)
+		return nil, refuse(sandbox.ReasonImageBuildFailed, "build the base image", "check the network and pip's settings (PIP_INDEX_URL)", "download what the SDK needs with %s -m pip: %w", b.o.Python, err)
 	}
 	found, err := filepath.Glob(filepath.Join(dir, "*.whl"))
 	if err != nil || len(found) == 0 {
-		return nil, refuse("build the base image", "report this", "pip left no wheel (%w)", errors.Join(err, fs.ErrNotExist))
+		return nil, refuse(sandbox.ReasonImageBuildFailed, "build the base image", "report this", "pip left no wheel (%w)", errors.Join(err, fs.ErrNotExist))
 	}
 	return found, nil
 }

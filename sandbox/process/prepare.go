@@ -3,9 +3,7 @@ package process
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/folder"
@@ -87,40 +85,13 @@ func (s *Sandbox) stepFailed(err error) error {
 	return err
 }
 
-// bind resolves one bind. Under root the runner has a foreign user id: what it cannot read is refused here, where the
-// cause can still be told.
+// bind resolves one bind. Under root the runner has a foreign user id.
 func (s *Sandbox) bind(b sandbox.Bind) (mount, bool, error) {
-	if b.Target == "" {
-		b.Target = filepath.Clean(b.Source)
+	at, ok, err := folder.Resolve(b, s.root)
+	if !ok || err != nil {
+		return mount{}, false, err
 	}
-	fail := func(err error, remedy string) (mount, bool, error) {
-		return mount{}, false, &sandbox.Error{Reason: sandbox.ReasonSpec, Op: "bind " + b.Source + " on " + b.Target, Err: err, Remedy: remedy}
-	}
-	source, err := filepath.EvalSymlinks(b.Source)
-	if errors.Is(err, fs.ErrNotExist) && b.Optional {
-		return mount{}, false, nil
-	}
-	if err != nil {
-		return fail(err, "name an existing file or folder")
-	}
-	st, err := os.Stat(source)
-	if err != nil {
-		return fail(err, "name an existing file or folder")
-	}
-	need := os.FileMode(0o004)
-	if st.IsDir() {
-		need = 0o005
-	}
-	switch {
-	case source == "/":
-		return fail(errors.New("this is the host's root"), "bind only what the runner needs")
-	case !st.IsDir() && !st.Mode().IsRegular():
-		return fail(fmt.Errorf("it is a %s", st.Mode().Type()), "bind files and folders only")
-	case s.root && st.Mode().Perm()&need != need:
-		return fail(fmt.Errorf("mode %v is not readable for the runner's own user id", st.Mode().Perm()),
-			"make it and all below world-readable: chmod -R o+rX "+source)
-	}
-	return mount{Target: b.Target, Source: source, Dir: st.IsDir(), NoExec: b.NoExec}, true, nil
+	return mount{Target: at.Target, Source: at.Source, Dir: at.Dir, NoExec: b.NoExec}, true, nil
 }
 
 // handBack returns the writable host folders, with all that the job wrote, to the supervisor.

@@ -47,7 +47,7 @@ func (s *Sandbox) newRecord(id string, spec sandbox.Spec) (*record, error) {
 		return nil, err
 	}
 	rec := &record{path: filepath.Join(s.dir, id+".json"), recordData: recordData{
-		ID: id, Address: spec.Address.String(), Lane: groupLane(spec), CgroupParent: s.cgroups.Parent(), Supervisor: os.Getpid(), BootID: boot}}
+		ID: id, Address: spec.Address.String(), Lane: groupLane(spec), CgroupParent: s.cgroups.Parent(), Supervisor: s.owner, BootID: boot}}
 	rec.file, err = owned.Create(rec.path, func(f *os.File) error {
 		rec.file = f
 		return rec.save()

@@ -120,6 +120,15 @@ func (r *runner) Kill() error {
 	}
 }
 
+// withoutGroup fills in what the kernel tells of an ended process where no control group counted it. Its largest resident set is not among that:
+// a process that was forked carries its parent's over an exec, so the number would be the supervisor's own size.
+func withoutGroup(usage sandbox.Usage, state *os.ProcessState) sandbox.Usage {
+	if state != nil && usage.CPU < 0 {
+		usage.CPU = state.UserTime() + state.SystemTime()
+	}
+	return usage
+}
+
 // supervise waits for the end, reads the counters, and removes what is left.
 func (r *runner) supervise() {
 	state, waitErr := r.proc.Wait()
@@ -128,14 +137,7 @@ func (r *runner) supervise() {
 	errs := []error{waitErr, r.group.Kill(ctx)}
 	usage, err := r.group.Usage() // before the group is removed: the out-of-memory counter is in it
 	errs = append(errs, err)
-	if state != nil {
-		if usage.CPU < 0 {
-			usage.CPU = state.UserTime() + state.SystemTime()
-		}
-		if ru, ok := state.SysUsage().(*syscall.Rusage); ok && usage.MemoryPeakBytes < 0 {
-			usage.MemoryPeakBytes = ru.Maxrss << 10
-		}
-	}
+	usage = withoutGroup(usage, state)
 	errs = append(errs, r.group.Remove(ctx))
 	r.drain()
 	if r.endpoint != nil {

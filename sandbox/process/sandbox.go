@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/cgroup"
 )
@@ -28,13 +27,16 @@ type Config struct {
 	// UIDLockFile is the one file on the host in which supervisors lock the user ids they give out; "" means
 	// /run/msup/uids.lock. It is used under root only.
 	UIDLockFile string
-	Logger      *slog.Logger // nil discards
+	// Supervisor is whose runners these are, for the records that people and Reap's report read; 0 means this process.
+	Supervisor int
+	Logger     *slog.Logger // nil discards
 }
 
 // Sandbox starts runners at level L1.
 type Sandbox struct {
 	dir     string
 	uidFile string
+	owner   int // the supervisor's process
 	root    bool
 	log     *slog.Logger
 	cgroups *cgroup.Manager
@@ -59,6 +61,9 @@ func New(cfg Config) (*Sandbox, error) {
 	}
 	if s.dir == "" {
 		s.dir = DefaultRuntimeDir()
+	}
+	if s.owner = cfg.Supervisor; s.owner == 0 {
+		s.owner = os.Getpid()
 	}
 	if s.uidFile == "" {
 		s.uidFile = "/run/msup/uids.lock"
@@ -124,25 +129,6 @@ func (s *Sandbox) Close() error {
 	}
 	wg.Wait()
 	return errors.Join(append(errs, s.cgroups.Close())...)
-}
-
-// probe starts a process that builds all walls, reports, and exits.
-func (s *Sandbox) probe(ctx context.Context) (report, error) {
-	spec := sandbox.Spec{Address: ipc.Address{Bot: "msup", Strategy: "probe", Instance: "probe"}, Lane: ipc.LaneLL}
-	spec.Limits = spec.Limits.OrDefault()
-	r, err := s.launch(ctx, spec, true)
-	if err != nil {
-		return report{}, err
-	}
-	select {
-	case <-r.Done():
-	case <-ctx.Done():
-		return report{}, errors.Join(ctx.Err(), r.Kill())
-	}
-	if e := r.Exit(); e.Cause != sandbox.CauseExited || e.Code != 0 {
-		return report{}, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "try the sandbox", Err: fmt.Errorf("the trial process ended: %s %s", e, e.Stderr)}
-	}
-	return r.report, nil
 }
 
 func (s *Sandbox) ownWalls(found report) []sandbox.Wall {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,7 +55,7 @@ func (s *suite) flood(t *testing.T) {
 // floodCPU is what a flood may cost the supervisor in 500 ms: half a processor. Under qemu's emulation, which
 // scripts/test-cgroup2 announces, a system call costs ten times as much: 290 to 470 ms were measured beside other work.
 func floodCPU() time.Duration {
-	if os.Getenv("MSUP_TEST_EMULATED") != "" {
+	if Emulated() {
 		return 750 * time.Millisecond
 	}
 	return 250 * time.Millisecond
@@ -136,7 +137,7 @@ func (s *suite) jobFills(t *testing.T) {
 func (s *suite) badSpecs(t *testing.T) {
 	good := s.Program("echo")
 	good.Address = ipc.Address{Bot: "b", Strategy: "s", Instance: "i"}
-	good.Lane, good.NeedSocket = ipc.LaneCompute, s.Guest
+	good.Lane, good.NeedSocket = ipc.LaneCompute, s.Guest || s.Shared
 	for name, spoil := range map[string]func(*sandbox.Spec){
 		"no address":       func(sp *sandbox.Spec) { sp.Address.Bot = "" },
 		"no lane":          func(sp *sandbox.Spec) { sp.Lane = 0 },
@@ -322,6 +323,9 @@ func (s *suite) reap(t *testing.T) {
 	if s.DiesWithSupervisor {
 		allGone(t, pids, "its supervisor")
 	}
+	if s.ClearsUp {
+		s.noLeftovers(t, dir)
+	}
 	box, err := s.Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -331,7 +335,11 @@ func (s *suite) reap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if reaped.Dirs != len(pids) || len(reaped.Details) != len(pids) {
+	want := len(slices.Compact(slices.Clone(pids))) // runners may share a process
+	if s.ClearsUp {
+		want = 0
+	}
+	if reaped.Dirs != want || len(reaped.Details) != want {
 		t.Errorf("reaped %+v of %d runners", reaped, len(pids))
 	}
 	allGone(t, pids, "its supervisor and Reap")

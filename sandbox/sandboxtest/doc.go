@@ -27,5 +27,6 @@
 // testdata/probe.py holds them; each does one thing and reports one line of JSON. A sandbox that cannot run Python
 // gives Program its own programs of the same names, with the same reports. GuestProgram has those for Wasm: where a guest
 // cannot even try what a case tries (there is no fork in Wasm, and no file), the case's counterpart in cases_guest.go shows
-// that the door is not there.
+// that the door is not there. SharedProgram runs the Python programs as threads of one process (L0); cases_shared.go shows there what
+// neighbours can do to each other, and that Walls and Exit say so.
 package sandboxtest

@@ -32,20 +32,37 @@ type Config struct {
 	Leftovers func(dir string) ([]string, error)
 	// DiesWithSupervisor says that the kernel ends runners with their supervisor, before anybody calls Reap.
 	DiesWithSupervisor bool
+	// ClearsUp says that something outlives a supervisor that was killed, and removes what that has left: Reap finds nothing then.
+	ClearsUp bool
 	// Guest says that the programs are Wasm guests: they speak whole frames (chunks), act on the second one, and cannot even try
 	// what a process can. Such cases run their counterpart from cases_guest.go.
 	Guest bool
+	// Shared says that the programs are threads of one process where their specs are equal (level L0). Cases for which a process of
+	// one's own is what matters run their counterpart from cases_shared.go, which adds what neighbours can do to each other.
+	Shared bool
 	// Refuse tries to make a guest program that must not come to be, and returns the refusal. Guest only.
 	Refuse func(name string) error
 	// KillWithin bounds Kill; 0 means 2 s.
 	KillWithin time.Duration
 }
 
+// Emulated tells that scripts/test-cgroup2 runs the tests in an emulated machine: a system call takes ten times as long there, and all the
+// more beside other work.
+func Emulated() bool { return os.Getenv("MSUP_TEST_EMULATED") != "" }
+
 // bound is the time in which something has to happen that takes ms on an idle machine.
-const bound = 20 * time.Second
+func bound() time.Duration {
+	if Emulated() {
+		return 2 * time.Minute
+	}
+	return 20 * time.Second
+}
 
 //go:embed testdata/probe.py
 var probe []byte
+
+//go:embed testdata/sharedprobe.py
+var sharedProbe []byte
 
 // programsEnv tells child supervisors where the programs are, so that a killed one leaves no copy behind.
 const programsEnv = "MSUP_SANDBOXTEST_PROGRAMS"
@@ -53,6 +70,17 @@ const programsEnv = "MSUP_SANDBOXTEST_PROGRAMS"
 // PythonProgram runs the programs of testdata/probe.py with an interpreter of the host. They are copied to a folder that
 // every user may read, wherever the repository is.
 func PythonProgram(t *testing.T, rt python.Runtime) func(name string, args ...string) sandbox.Spec {
+	t.Helper()
+	return programs(t, rt, "probe.py")
+}
+
+// SharedProgram runs the same programs as threads of a process, with an interpreter that has the SDK.
+func SharedProgram(t *testing.T, rt python.Runtime) func(name string, args ...string) sandbox.Spec {
+	t.Helper()
+	return programs(t, rt, "sharedprobe.py")
+}
+
+func programs(t *testing.T, rt python.Runtime, script string) func(name string, args ...string) sandbox.Spec {
 	t.Helper()
 	dir := os.Getenv(programsEnv)
 	if dir == "" {
@@ -65,14 +93,15 @@ func PythonProgram(t *testing.T, rt python.Runtime) func(name string, args ...st
 				t.Error(err)
 			}
 		})
-		if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "probe.py"), probe, 0o644)); err != nil {
+		if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "probe.py"), probe, 0o644),
+			os.WriteFile(filepath.Join(dir, "sharedprobe.py"), sharedProbe, 0o644)); err != nil {
 			t.Fatal(err)
 		}
 		t.Setenv(programsEnv, dir)
 	}
 	return func(name string, args ...string) sandbox.Spec {
 		return sandbox.Spec{
-			Argv:  rt.Argv(append([]string{"/app/probe.py", name}, args...)...),
+			Argv:  rt.Argv(append([]string{"/app/" + script, name}, args...)...),
 			Env:   rt.Env,
 			Binds: append(slices.Clone(rt.Binds), sandbox.Bind{Source: dir, Target: "/app", NoExec: true}),
 		}
@@ -92,7 +121,7 @@ func Run(t *testing.T, cfg Config) {
 		actAsSupervisor(cfg, dir) // never returns
 	}
 	if cfg.KillWithin == 0 {
-		cfg.KillWithin = 2 * time.Second
+		cfg.KillWithin = bound() / 10
 	}
 	dir, err := os.MkdirTemp("", "sb") // t.TempDir has paths too long for a socket
 	if err != nil {
@@ -111,7 +140,15 @@ func Run(t *testing.T, cfg Config) {
 		if counterpart := guestCases[c.name]; cfg.Guest && counterpart != nil {
 			test = counterpart
 		}
+		if counterpart := sharedCases[c.name]; cfg.Shared && counterpart != nil {
+			test = counterpart
+		}
 		t.Run(c.name, func(t *testing.T) { test(s, t) })
+	}
+	if cfg.Shared {
+		for _, c := range neighbourCases {
+			t.Run(c.name, func(t *testing.T) { c.run(s, t) })
+		}
 	}
 	if err := s.box.Close(); err != nil {
 		t.Errorf("close: %v", err)
@@ -120,31 +157,54 @@ func Run(t *testing.T, cfg Config) {
 	if err := os.Remove(filepath.Join(dir)); err != nil {
 		t.Errorf("the runtime directory is not empty: %v", err)
 	}
-	if after := hostState(t); after != before {
-		t.Errorf("left behind on the host:\nbefore %+v\nafter  %+v", before, after)
+	after := hostState(t)
+	if after.fds != before.fds || after.children != before.children {
+		t.Errorf("left behind on the host: descriptors %d, %d before; children %d, %d before", after.fds, before.fds, after.children, before.children)
+	}
+	// Others mount meanwhile, too; what they have mounted goes again, and what was left behind here stays.
+	for began := time.Now(); len(after.newMounts(before)) > 0; time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > bound() {
+			t.Errorf("left behind on the host: mounts %v", after.newMounts(before))
+			break
+		}
+		after = hostState(t)
 	}
 }
 
 func (s *suite) noLeftovers(t *testing.T, dir string) {
 	t.Helper()
 	left, err := s.Leftovers(dir)
+	for begin := time.Now(); s.ClearsUp && err == nil && len(left) > 0 && time.Since(begin) < bound(); left, err = s.Leftovers(dir) {
+		time.Sleep(5 * time.Millisecond)
+	}
 	if err != nil || len(left) > 0 {
 		t.Errorf("leftovers %v, %v", left, err)
 	}
 }
 
 // state is what the suite must leave as it found it.
-type state struct{ mounts, fds, children int }
+type state struct {
+	mounts        []string // mount points
+	fds, children int
+}
+
+// newMounts are the mount points that were not there before.
+func (s state) newMounts(before state) []string {
+	return slices.DeleteFunc(slices.Clone(s.mounts), func(m string) bool { return slices.Contains(before.mounts, m) })
+}
 
 func hostState(t *testing.T) state {
 	t.Helper()
 	runtime.GC() // closes what only a finalizer holds, so that a leak shows and a late close does not
-	count := func(path, sep string) int {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
+	info, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mounts []string
+	for line := range strings.Lines(string(info)) {
+		if fields := strings.Fields(line); len(fields) > 4 {
+			mounts = append(mounts, fields[4])
 		}
-		return strings.Count(string(b), sep)
 	}
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -160,7 +220,7 @@ func hostState(t *testing.T) state {
 			n += len(strings.Fields(string(b)))
 		}
 	}
-	return state{mounts: count("/proc/self/mountinfo", "\n"), fds: len(fds), children: n}
+	return state{mounts: mounts, fds: len(fds), children: n}
 }
 
 // wall tells whether a wall stands.
@@ -192,10 +252,13 @@ func (s *suite) start(t *testing.T, change func(*sandbox.Spec), name string, arg
 		r.lines = append(r.lines, l)
 		r.mu.Unlock()
 	}
+	if Emulated() {
+		spec.Limits.ConnectTimeout = bound()
+	}
 	if change != nil {
 		change(&spec)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), bound)
+	ctx, cancel := context.WithTimeout(t.Context(), bound())
 	defer cancel()
 	var err error
 	if r.Runner, err = s.box.Start(ctx, spec); err != nil {
@@ -228,13 +291,13 @@ func (r *run) logged() []sandbox.LogLine {
 // connect waits for the program's connection.
 func (r *run) connect() *run {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), bound)
+	ctx, cancel := context.WithTimeout(r.t.Context(), bound())
 	defer cancel()
 	c, err := r.Conn(ctx)
 	if err != nil {
 		r.t.Fatalf("connect: %v; exit %+v; log %v", err, r.Exit(), r.logged())
 	}
-	if err := c.SetDeadline(time.Now().Add(2 * bound)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(2 * bound())); err != nil {
 		r.t.Fatal(err)
 	}
 	r.conn, r.in = c, bufio.NewReader(c)
@@ -291,7 +354,7 @@ func (r *run) wait() sandbox.Exit {
 	select {
 	case <-r.Done():
 		return r.Exit()
-	case <-time.After(2 * bound):
+	case <-time.After(2 * bound()):
 		r.t.Fatal("the program does not end")
 		return sandbox.Exit{}
 	}

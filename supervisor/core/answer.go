@@ -1,9 +1,9 @@
 package core
 
 import (
+	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/supervisor/gate"
@@ -17,6 +17,9 @@ func (s *State) answer(in *Answer, e *Effects) error {
 	}
 	p := s.Pending
 	s.Pending = nil
+	if p.Kind == EventInit {
+		s.InitFailed = in.Outcome == Killed || in.Outcome == Faulted
+	}
 	if in.Outcome == Killed {
 		return s.killed(p, in.Reason, e)
 	}
@@ -47,7 +50,7 @@ func (s *State) answer(in *Answer, e *Effects) error {
 	case Applied:
 		err = s.applied(p, a, e)
 	case Late:
-		err = s.discard(p.Step, a.Intents, ipc.ReasonAnswerLate, e)
+		err = errors.Join(s.discard(p.Step, a.Intents, ipc.ReasonAnswerLate, e), s.forgo(p, a.Compute, ipc.ReasonAnswerLate, e))
 		s.climb(&s.Timeouts, s.params.Timeouts, ipc.ReasonBreakerTimeouts, e)
 	case Faulted:
 		err = s.faulted(p, a, e)
@@ -59,13 +62,12 @@ func (s *State) answer(in *Answer, e *Effects) error {
 }
 
 func (s *State) applied(p *Pending, a *ipc.Answer, e *Effects) error {
-	e.Compute = append(e.Compute, a.Compute...)
 	for i, intent := range a.Intents {
 		if err := s.judge(p, uint32(i), intent, e); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.request(p, a.Compute, e)
 }
 
 // FaultReason tells an exception from the other faults.
@@ -82,7 +84,10 @@ func (s *State) faulted(p *Pending, a *ipc.Answer, e *Effects) error {
 		kind = a.Fault.Kind
 	}
 	e.note(guard.Warn, reason, fmt.Sprintf("step %d: %s", p.Step, kind))
-	if err := s.discard(p.Step, a.Intents, reason, e); err != nil {
+	if limit, ok := limitOf(a.Fault); ok {
+		s.violate(limit, fmt.Sprintf("step %d: %s", p.Step, a.Fault.Message), e)
+	}
+	if err := errors.Join(s.discard(p.Step, a.Intents, reason, e), s.forgo(p, a.Compute, reason, e)); err != nil {
 		return err
 	}
 	if p.Kind == EventInit {
@@ -112,14 +117,14 @@ func (s *State) judge(p *Pending, ordinal uint32, intent *ipc.Intent, e *Effects
 			s.notify(p.Step, intent.Meta.Key, v.Reason)
 		}
 		s.refused(v.Reason, e)
-		e.note(guard.Warn, v.Reason, fmt.Sprintf("step %d intent %d (%s): %s", p.Step, ordinal, intent.Kind(), v.Detail))
+		s.tell(v.Reason, fmt.Sprintf("step %d intent %d (%s): %s", p.Step, ordinal, intent.Kind(), v.Detail), e)
 		if v.Conflict {
 			s.climb(&s.Faults, s.params.Faults, ipc.ReasonKeyConflict, e)
 		}
 		return nil
 	}
 	row.ValidCore = v.ValidUntil
-	row.ValidWall = p.ProcessedTS + intent.Meta.RiskContext.MaxDelayNS
+	row.ValidWall = p.ProcessedTS + (v.ValidUntil - s.CoreTS) // a proposal may end before the tolerable delay does
 	e.Intents = append(e.Intents, row)
 	for _, c := range v.Changes {
 		e.note(guard.Fine, c.Reason, fmt.Sprintf("step %d intent %d: %s %s → %s", p.Step, ordinal, c.Field, c.Before, c.After))
@@ -128,7 +133,7 @@ func (s *State) judge(p *Pending, ordinal uint32, intent *ipc.Intent, e *Effects
 		return nil // recorded; there is nothing in it for I to do
 	}
 	t := &gate.Tracked{Key: intent.Meta.Key, Step: p.Step, Ordinal: ordinal, InputNo: s.InputNo, Epoch: s.Epoch, Digest: v.Digest,
-		ValidCore: row.ValidCore, ValidWall: row.ValidWall, SizeFactor: s.mode.SizeFactor, Intent: v.Intent}
+		ValidCore: row.ValidCore, ValidWall: row.ValidWall, SizeFactor: s.mode.SizeFactor, Proposed: v.Proposed, Taken: v.Taken, Intent: v.Intent}
 	s.gate.Book.Track(t)
 	s.setStatus(t, ipc.StatusStaged, "", e)
 	if !s.params.ExternalApproval {
@@ -203,7 +208,7 @@ func (s *State) enqueueDiscarded() error {
 // killed handles a delivery that took the runner down: the strategy learns of it, unless it was one that nobody may miss.
 func (s *State) killed(p *Pending, reason ipc.ReasonCode, e *Effects) error {
 	e.Restart, e.Urgent = reason, true
-	e.note(guard.Warn, reason, fmt.Sprintf("step %d", p.Step))
+	s.tell(reason, fmt.Sprintf("step %d", p.Step), e)
 	if p.Kind == EventInit {
 		s.halt(ipc.ReasonInitFailed, e)
 		return nil
@@ -235,43 +240,10 @@ func (s *State) enqueue(event ipc.Event) error {
 	return nil
 }
 
-// TimerEvent returns the bytes of the event that delivers a due timer.
-func TimerEvent(t Timer) ([]byte, error) {
-	return ipc.AppendEvent(nil, &ipc.Timer{TimerID: t.ID, DueTS: t.DueTS})
-}
-
-func (s *State) timers(requests []ipc.TimerRequest, e *Effects) {
-	for _, r := range requests {
-		if r.Op == ipc.TimerCancel {
-			s.cancelTimer(r.TimerID)
-			continue
-		}
-		i, found := s.findTimer(r.TimerID)
-		switch {
-		case found:
-			s.Timers[i].DueTS = r.DueTS
-		case len(s.Timers) >= s.params.MaxTimers:
-			e.note(guard.Warn, ipc.ReasonTimerCeiling, r.TimerID)
-		default:
-			s.Timers = slices.Insert(s.Timers, i, Timer{ID: r.TimerID, DueTS: r.DueTS})
-		}
-	}
-}
-
-func (s *State) cancelTimer(id string) {
-	if i, found := s.findTimer(id); found {
-		s.Timers = slices.Delete(s.Timers, i, i+1)
-	}
-}
-
-func (s *State) findTimer(id string) (int, bool) {
-	return slices.BinarySearchFunc(s.Timers, id, func(t Timer, id string) int { return strings.Compare(t.ID, id) })
-}
-
 func (s *State) telemetry(hints []ipc.Telemetry, e *Effects) {
 	for _, h := range hints {
 		if !slices.Contains(s.params.TelemetryNames, h.Name) {
-			e.note(guard.Warn, ipc.ReasonTelemetryUndeclared, h.Name)
+			s.violate(ipc.ReasonTelemetryUndeclared, h.Name, e)
 			continue
 		}
 		e.Telemetry = append(e.Telemetry, h)

@@ -10,6 +10,8 @@
 //   - An intent that may have been sent before a restart or a void is not sent again before I said that it has not seen it (GT-6).
 //   - A staged intent that nobody approves in time expires, by an input that carries the time ([State.Deadline], GT-7).
 //   - An informed strategy may not increase risk before it has heard what happened and what was open has come to its end ([Inform], RS-5).
+//   - What a strategy does beyond its limits is counted on a ladder for each kind, whether the core sees it itself or a [Violation] tells it; each
+//     rung has its reason (SB-7, SB-8). A breaker that opened leaves what [Breaker] says, and is tried mute before the strategy may trade (CB-2, CB-3).
 //   - An obligation goes on after every input, with or without a runner; its next attempt begins after everything of the last one is final,
 //     and a freeze stops it (CB-2).
 //   - An input that contradicts the log (an answer to a step that is not pending, a delivery that is not next) is an error.

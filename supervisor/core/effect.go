@@ -39,12 +39,12 @@ type Note struct {
 // Effects are what the shell must do after one input, as data. The slices belong to the core and are valid until the next Step.
 type Effects struct {
 	InputNo    ipc.InputNo
-	Intents    []IntentRow          // persist
-	Statuses   []StatusRow          // persist
-	Offers     []*gate.Tracked      // hand to I: they are durable
-	Staged     []*gate.Tracked      // ask J/E for approval, once durable
-	Telemetry  []ipc.Telemetry      // to metrics
-	Compute    []ipc.ComputeRequest // to the compute part, once durable
+	Intents    []IntentRow     // persist
+	Statuses   []StatusRow     // persist
+	Offers     []*gate.Tracked // hand to I: they are durable
+	Staged     []*gate.Tracked // ask J/E for approval, once durable
+	Telemetry  []ipc.Telemetry // to metrics
+	Compute    []Task          // to the compute lane, once durable
 	Notes      []Note
 	Ack        *ipc.Cursor    // acknowledge to the source once durable
 	Restart    ipc.ReasonCode // not empty: kill what is left of the runner and restore it

@@ -31,7 +31,7 @@ const recoveryID = "recovery"
 
 // Began reports whether on_init has been answered, so that a new runner has something to be brought to.
 func (s *State) Began() bool {
-	return s.StepNo > 0 && (s.Pending == nil || s.Pending.Kind != EventInit)
+	return s.StepNo > 0 && !s.InitFailed && (s.Pending == nil || s.Pending.Kind != EventInit)
 }
 
 // Informs reports whether a runner of this instance is informed instead of replayed.

@@ -10,18 +10,20 @@ type InputKind uint8
 
 // The kinds of input: everything that can change an instance's state.
 const (
-	KindStart    InputKind = 1  // a supervisor process took the instance
-	KindDelivery InputKind = 2  // an event was handed to the strategy
-	KindAnswer   InputKind = 3  // what became of the delivery
-	KindArrival  InputKind = 4  // an event of I, J or E reached the instance, whether a runner is there or not
-	KindStatus   InputKind = 5  // I's word on an intent
-	KindApproval InputKind = 6  // the word of J/E on a staged intent
-	KindRelease  InputKind = 7  // everything up to an input is durable: what rests on it may leave
-	KindGuard    InputKind = 8  // a guard's transition
-	KindCommand  InputKind = 9  // an operator's command
-	KindConfig   InputKind = 10 // a validated configuration change
-	KindTick     InputKind = 11 // nothing but the time
-	KindInform   InputKind = 12 // a runner was brought up on a checkpoint without a replay
+	KindStart     InputKind = 1  // a supervisor process took the instance
+	KindDelivery  InputKind = 2  // an event was handed to the strategy
+	KindAnswer    InputKind = 3  // what became of the delivery
+	KindArrival   InputKind = 4  // an event of I, J or E reached the instance, whether a runner is there or not
+	KindStatus    InputKind = 5  // I's word on an intent
+	KindApproval  InputKind = 6  // the word of J/E on a staged intent
+	KindRelease   InputKind = 7  // everything up to an input is durable: what rests on it may leave
+	KindGuard     InputKind = 8  // a guard's transition
+	KindCommand   InputKind = 9  // an operator's command
+	KindConfig    InputKind = 10 // a validated configuration change
+	KindTick      InputKind = 11 // nothing but the time
+	KindInform    InputKind = 12 // a runner was brought up on a checkpoint without a replay
+	KindComputed  InputKind = 13 // what became of a request to the compute lane
+	KindViolation InputKind = 14 // a limit was reached, or a promise broken, that no other input shows
 )
 
 // Input is one of the input structs of this file, always held as a pointer.

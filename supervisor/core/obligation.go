@@ -45,7 +45,7 @@ func (s *State) abandon(who string, e *Effects) {
 	if s.Obligation == nil {
 		return
 	}
-	e.note(guard.Degrade, ipc.ReasonOperatorMode, fmt.Sprintf("obligation %d was abandoned by %s", s.Obligation.No, who))
+	e.note(guard.Degrade, ipc.ReasonOperatorAbandon, fmt.Sprintf("obligation %d was abandoned by %s", s.Obligation.No, who))
 	s.Obligation = nil
 	s.lift(obligationID)
 }
@@ -190,9 +190,9 @@ func (s *State) hasten() {
 func (s *State) ordered(in *Command, e *Effects) {
 	switch in.Op {
 	case OpCancelAll:
-		s.undertake(gate.CancelAll, gate.OriginOperator, cmp.Or(in.Reason, ipc.ReasonOperatorMode), e)
+		s.undertake(gate.CancelAll, gate.OriginOperator, cmp.Or(in.Reason, ipc.ReasonOperatorCancelAll), e)
 	case OpHedgeToFlat:
-		s.undertake(gate.HedgeToFlat, gate.OriginOperator, cmp.Or(in.Reason, ipc.ReasonOperatorMode), e)
+		s.undertake(gate.HedgeToFlat, gate.OriginOperator, cmp.Or(in.Reason, ipc.ReasonOperatorHedgeToFlat), e)
 	case OpAbandon:
 		s.abandon(in.Who, e)
 	}

@@ -91,6 +91,18 @@ func AppendInput(b []byte, in Input) []byte {
 		w.head(4, in)
 		w.uint(uint64(in.Step))
 		w.bin(in.Event)
+	case *Computed:
+		w.head(6, in)
+		w.uint(uint64(in.Step))
+		w.uint(uint64(in.Ordinal))
+		w.str(string(in.Reason))
+		w.bin(in.Payload)
+	case *Violation:
+		w.head(6, in)
+		w.str(string(in.Reason))
+		w.int(ipc.Nanos(in.Limit))
+		w.int(ipc.Nanos(in.Observed))
+		w.str(in.Unit)
 	}
 	return w.b
 }
@@ -183,6 +195,10 @@ func (r *reader) input(kind InputKind, at At) (Input, uint32) {
 		return &Tick{At: at, WallTS: r.int()}, 3
 	case KindInform:
 		return &Inform{At: at, Step: ipc.Step(r.uint()), Event: r.bin()}, 4
+	case KindComputed:
+		return &Computed{At: at, Step: ipc.Step(r.uint()), Ordinal: uint32(r.uint()), Reason: ipc.ReasonCode(r.str()), Payload: r.bin()}, 6
+	case KindViolation:
+		return &Violation{At: at, Reason: ipc.ReasonCode(r.str()), Limit: int64(r.int()), Observed: int64(r.int()), Unit: r.str()}, 6
 	}
 	return nil, 0
 }

@@ -35,6 +35,9 @@ func everyInput() []Input {
 		&Config{At: at, Event: []byte{5}, Init: []byte{6}},
 		&Tick{At: at, WallTS: 14},
 		&Inform{At: at, Step: 9, Event: []byte{7}},
+		&Computed{At: at, Step: 9, Ordinal: 2, Payload: []byte{8}},
+		&Computed{At: at, Step: 9, Reason: ipc.ReasonComputeCongested},
+		&Violation{At: at, Reason: ipc.ReasonLogCeiling, Limit: -1, Observed: 1 << 40, Unit: "lines"},
 	}
 }
 
@@ -46,7 +49,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 		log = AppendInput(log, in)
 		kinds[in.InputKind()] = true
 	}
-	for k := KindStart; k <= KindInform; k++ {
+	for k := KindStart; k <= KindViolation; k++ {
 		if !kinds[k] {
 			t.Errorf("input kind %d is not tried", k)
 		}

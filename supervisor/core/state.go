@@ -16,16 +16,21 @@ import (
 // Params are what an instance is allowed and configured to do. They come with every Start and do not change until the next.
 type Params struct {
 	Policy           *gate.Policy
-	ExternalApproval bool       // J/E approve; otherwise policy does (GT-7)
-	Inform           bool       // a new runner gets the checkpoint and on_recovered, no replay (RS-5)
-	Timeouts         guard.Rule // late answers
-	Faults           guard.Rule // typed failures of the strategy
-	Kills            guard.Rule // deliveries that killed the runner
-	Rejects          guard.Rule // rejections by I, 429s among them
-	Refusals         guard.Rule // intents that the gate refused
-	Cooldown         ipc.Nanos  // how long a breaker's restriction stays (CB-3)
+	ExternalApproval bool                      // J/E approve; otherwise policy does (GT-7)
+	Inform           bool                      // a new runner gets the checkpoint and on_recovered, no replay (RS-5)
+	Timeouts         guard.Rule                // late answers
+	Faults           guard.Rule                // typed failures of the strategy
+	Kills            guard.Rule                // deliveries that killed the runner
+	Rejects          guard.Rule                // rejections by I, 429s among them
+	Refusals         guard.Rule                // intents that the gate refused
+	Storms           guard.Rule                `json:",omitzero"`  // seconds in which TimerSteps was met
+	Ladders          map[guard.Kind]guard.Rule `json:",omitempty"` // violations of limits, broken promises
+	Breaker          Breaker                   `json:",omitzero"`  // what an open breaker does
+	Cooldown         ipc.Nanos                 // how long a breaker's restriction stays (CB-3)
 	MaxTimers        int
+	TimerSteps       int      `json:",omitempty"` // most timer steps in a second of processed time without another delivery; 0 = any number
 	TelemetryNames   []string // declared names; others are dropped and noted
+	Compute          Compute  `json:"Compute,omitzero"` // what requests to the compute lane may cost (LN-2, LN-5)
 }
 
 // Pending is a delivery that awaits its answer.
@@ -55,6 +60,7 @@ type MarketCursor struct {
 type Queued struct {
 	Event   []byte
 	TraceID ipc.TraceID
+	Due     ipc.Nanos `json:",omitzero"` // core_ts after which a compute result is stale; 0 = never
 }
 
 // State is the state of one instance. Exported fields are what checkpoints and inspection show; only Step changes them.
@@ -80,6 +86,7 @@ type State struct {
 	Init     []byte         // what on_init of a restored runner gets: an ipc.Init as a message
 	NextInit []byte         // the same with the configuration whose ConfigUpdate is queued
 	Recovery *Recovery      // not nil: an informed strategy may not increase risk yet
+	Computes []Computing    // requests to the compute lane that wait for their result, oldest first
 
 	Obligation  *gate.Obligation // under way
 	Obligations uint64           // number of the last one
@@ -90,7 +97,13 @@ type State struct {
 	Halted   ipc.ReasonCode
 	Released ipc.InputNo // highest input known to be durable
 
-	Timeouts, Faults, Kills, Rejects, Refusals guard.Ladder
+	InitFailed bool       // on_init has not succeeded: the next delivery is on_init again
+	Burst      TimerBurst // timer steps without another delivery
+	Orders     []Order    // the last commands, oldest first
+
+	Timeouts, Faults, Kills, Rejects, Refusals, Storms guard.Ladder
+	Violations                                         map[guard.Kind]guard.Ladder // of limits and promises (SB-7, LN-7)
+	Clean                                              int                         // steps without a fault, while a breaker is tried again
 
 	params  Params
 	written []byte // params as they stand in the log
@@ -208,6 +221,7 @@ func (s *State) took(event []byte) error {
 		s.Market = slices.Insert(s.Market, i, MarketCursor{Source: ipc.SourceID(p.Source)})
 	}
 	s.Market[i].Seq, s.Market[i].RecvTS = p.Seq, p.RecvTS
+	s.Burst = TimerBurst{}
 	return nil
 }
 

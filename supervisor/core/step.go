@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/supervisor/gate"
@@ -22,11 +23,14 @@ func (s *State) Step(in Input) (*Effects, error) {
 	var err error
 	switch in := in.(type) {
 	case *Start:
-		err = s.start(in)
+		err = s.start(in, e)
 	case *Delivery:
-		err = s.deliver(in)
+		if err = s.deliver(in); err == nil && s.params.judgesQuality() {
+			err = s.quality(in, e)
+		}
 	case *Answer:
 		err = s.answer(in, e)
+		s.tried(in.Outcome, e)
 	case *Arrival:
 		err = s.arrive(in, e)
 	case *Status:
@@ -44,8 +48,13 @@ func (s *State) Step(in Input) (*Effects, error) {
 		s.Queue = append(s.Queue, Queued{Event: in.Event})
 	case *Tick:
 		s.expire(in.WallTS, e)
+		err = s.dropStale(e)
 	case *Inform:
 		err = s.inform(in, e)
+	case *Computed:
+		err = s.computed(in, e)
+	case *Violation:
+		err = s.violation(in, e)
 	default:
 		err = fmt.Errorf("input kind %d is unknown", in.InputKind())
 	}
@@ -71,14 +80,15 @@ func (s *State) advance(now ipc.Nanos, e *Effects) {
 		h := &s.Held[i]
 		if h.Release == gate.ReleaseCooldown && h.Until <= s.CoreTS {
 			e.note(guard.Fine, ipc.ReasonCooldownOver, h.ID)
-			s.lift(h.ID)
+			s.shut(h.ID, e)
+			i = 0
 			continue
 		}
 		i++
 	}
 }
 
-func (s *State) start(in *Start) error {
+func (s *State) start(in *Start, e *Effects) error {
 	if err := s.setParams(in.Params); err != nil {
 		return err
 	}
@@ -95,7 +105,11 @@ func (s *State) start(in *Start) error {
 	if s.params.Inform && s.Began() {
 		s.recover() // before I is asked: what the strategy will not remember may not increase risk
 	}
-	if s.StepNo == 0 || in.ConfigHash == s.ConfigHash {
+	if err := s.loseComputes(e); err != nil {
+		return err
+	}
+	s.dropPromises(e)
+	if s.StepNo == 0 || s.InitFailed || in.ConfigHash == s.ConfigHash { // an on_init that failed gets what was mended
 		s.ConfigHash, s.Init = in.ConfigHash, in.Init
 		return nil
 	}
@@ -156,6 +170,9 @@ func (s *State) deliver(in *Delivery) error {
 		if err := s.took(in.Event); err != nil {
 			return fmt.Errorf("step %d: %w", in.Step, err)
 		}
+	}
+	if kind == ipc.KindTimer {
+		s.Burst.step(in.ProcessedTS)
 	}
 	s.StepNo = in.Step
 	s.ProcessedTS = max(s.ProcessedTS, in.ProcessedTS)
@@ -305,7 +322,14 @@ func (s *State) Deadline() (ipc.Nanos, bool) {
 
 func (s *State) guard(in *Guard, e *Effects) {
 	if in.Lift {
-		if s.lift(in.Held.ID) {
+		s.kept(in.Held.ID)
+		switch held := s.find(in.Held.ID); {
+		case held == nil:
+		case strings.HasPrefix(held.ID, "slo/"):
+			e.note(guard.Fine, ipc.ReasonConditionMet, in.Held.ID)
+			s.shut(in.Held.ID, e)
+		default:
+			s.lift(in.Held.ID)
 			e.note(guard.Fine, ipc.ReasonConditionMet, in.Held.ID)
 		}
 		return
@@ -316,6 +340,7 @@ func (s *State) guard(in *Guard, e *Effects) {
 
 func (s *State) command(in *Command, e *Effects) error {
 	e.Urgent = true
+	s.remember(in)
 	switch in.Op {
 	case OpHalt:
 		s.halt(cmp.Or(in.Reason, ipc.ReasonOperatorHalt), e)
@@ -325,11 +350,13 @@ func (s *State) command(in *Command, e *Effects) error {
 				s.forgetSink(e)
 			}
 			s.Halted = ""
-			for _, l := range []*guard.Ladder{&s.Timeouts, &s.Faults, &s.Kills, &s.Rejects, &s.Refusals} {
+			for _, l := range []*guard.Ladder{&s.Timeouts, &s.Faults, &s.Kills, &s.Rejects, &s.Refusals, &s.Storms} {
 				*l = guard.Ladder{} // a rung that was reached must not halt again at the next observation
 			}
+			s.Violations = nil
 			e.Resume = true
 		}
+		s.resumeBreakers(e)
 		e.note(guard.Fine, ipc.ReasonOperatorResume, in.Who)
 	case OpCancelAll, OpHedgeToFlat, OpAbandon:
 		s.ordered(in, e)
@@ -361,18 +388,4 @@ func (s *State) halt(reason ipc.ReasonCode, e *Effects) {
 	}
 	e.Halt, e.Restart, e.Urgent = s.Halted, "", true
 	e.note(guard.Halt, reason, "")
-}
-
-// climb counts one outcome and acts on the rung that it reaches (SB-7, CB-1, CB-4).
-func (s *State) climb(l *guard.Ladder, rule guard.Rule, reason ipc.ReasonCode, e *Effects) {
-	switch level := l.Observe(rule, s.CoreTS); level {
-	case guard.Warn:
-		e.note(level, reason, "")
-	case guard.Degrade:
-		s.impose(gate.Held{ID: "breaker/" + string(reason), Origin: gate.OriginBreaker, Restriction: gate.NoTrade(), Reason: reason,
-			Release: gate.ReleaseCooldown, Since: s.CoreTS, Until: s.CoreTS + s.params.Cooldown})
-		e.note(level, reason, "")
-	case guard.Halt:
-		s.halt(reason, e)
-	}
 }

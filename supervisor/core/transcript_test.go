@@ -21,7 +21,7 @@ import (
 //
 // Every transcript ends with the same proof: its log, written and read back, gives a State of the same bytes (NN-7).
 //
-// Proves: NN-7, DM-3, SB-6, SB-7, SB-8, CB-1, CB-3, CB-4, GT-3, GT-5, GT-6, GT-7, BP-2, BP-3, BP-4, BC-I
+// Proves: NN-7, DM-3, SB-6, SB-7, SB-8, RS-6, CB-1, CB-3, CB-4, DQ-2, DOD-9, GT-3, GT-5, GT-6, GT-7, BP-2, BP-3, BP-4, BC-I, LN-2, LN-3, LN-5, EX-3
 func TestTranscripts(t *testing.T) {
 	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
 		if filepath.Ext(path) != ".txt" {
@@ -216,6 +216,9 @@ func (w *world) print(e *Effects) string {
 	for _, v := range e.Telemetry {
 		fmt.Fprintf(&b, "telemetry %s\n", v.Name)
 	}
+	for _, t := range e.Compute {
+		fmt.Fprintf(&b, "compute %d.%d %s %q ttl %s\n", t.Step, t.Ordinal, t.Name, t.Payload, time.Duration(t.TTL))
+	}
 	for _, n := range e.Notes {
 		fmt.Fprintf(&b, "note %s %s %s\n", n.Level, n.Reason, w.named(n.Detail))
 	}
@@ -310,6 +313,10 @@ func (w *world) describe(event ipc.Event) string {
 		return "risk"
 	case *ipc.SafetyEvent:
 		return "safety"
+	case *ipc.ComputeResult:
+		return fmt.Sprintf("result(%d.%d %s %s)", e.RequestStep, e.Ordinal, e.Task, e.Payload)
+	case *ipc.ComputeUnavailable:
+		return fmt.Sprintf("unavailable(%d.%d %s %s)", e.RequestStep, e.Ordinal, e.Task, e.Reason)
 	}
 	return fmt.Sprintf("kind %d", event.Kind())
 }

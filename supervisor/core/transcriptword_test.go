@@ -1,7 +1,9 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/supervisor/gate"
+	"github.com/msup/msup/supervisor/guard"
 )
 
 // run carries out one command of a transcript. "after=10ms" in any command lets time pass before it.
@@ -24,6 +27,7 @@ func (w *world) run(d *datadriven.TestData) string {
 	switch d.Cmd {
 	case "params":
 		w.params.ExternalApproval, w.params.Inform = d.HasArg("external"), d.HasArg("inform")
+		w.breaker(d)
 		return ""
 	case "start":
 		return w.step(w.startInput(w.s.Epoch+1, ipc.RunID(fmt.Sprintf("run-%d", w.s.Epoch+1))))
@@ -72,6 +76,16 @@ func (w *world) run(d *datadriven.TestData) string {
 	case "guard":
 		return w.step(&Guard{At: w.at(), Lift: d.HasArg("lift"), Held: gate.Held{ID: "queue", Origin: gate.OriginQueue, Restriction: gate.NoTrade(),
 			Reason: ipc.ReasonQueueCeiling, Release: gate.ReleaseCondition, Since: w.now}})
+	case "kept": // a window kept the promise
+		kind := guard.Kind(d.CmdArgs[0].Key)
+		return w.step(&Guard{At: w.at(), Lift: true, Held: gate.Held{ID: SLOHeld(kind), Origin: gate.OriginSLO, Restriction: gate.Unrestricted(),
+			Reason: ipc.ReasonConditionMet, Release: gate.ReleaseCondition}})
+	case "violation":
+		out := w.step(&Violation{At: w.at(), Reason: ipc.ReasonCode(d.CmdArgs[0].Key), Limit: 10, Observed: 11, Unit: "things"})
+		if w.s.Lowered() {
+			out += "its neighbours go first\n"
+		}
+		return out
 	case "command":
 		return w.step(w.command(d))
 	case "config":
@@ -79,6 +93,24 @@ func (w *world) run(d *datadriven.TestData) string {
 		return w.step(&Config{At: w.at(), Event: event})
 	case "inform": // a new runner stands on the checkpoint of a step
 		return w.step(w.inform(d))
+	case "proposals": // the answers of this service are proposals
+		w.params.Policy.ProposalsFrom = []string{d.CmdArgs[0].Key}
+		return ""
+	case "compute": // what the descriptor says about the compute lane
+		w.params.Compute = Compute{Congestion: Congestion(value(d, "congestion")), Handled: d.HasArg("handled")}
+		if _, err := fmt.Sscan(value(d, "waiting"), &w.params.Compute.Waiting); err != nil {
+			d.Fatalf(w.t, "%v", err)
+		}
+		return ""
+	case "computed": // the lane's word on request ordinal of a step: a payload, or reason=
+		in := &Computed{At: w.at(), Reason: ipc.ReasonCode(value(d, "reason"))}
+		if _, err := fmt.Sscanf(d.CmdArgs[0].Key, "%d.%d", &in.Step, &in.Ordinal); err != nil {
+			d.Fatalf(w.t, "%v", err)
+		}
+		if in.Reason == "" {
+			in.Payload = []byte(cmp.Or(strings.TrimSpace(d.Input), "result"))
+		}
+		return w.step(in)
 	case "tick":
 		return w.step(&Tick{At: w.at(), WallTS: wall0 + w.now})
 	case "book":
@@ -86,6 +118,29 @@ func (w *world) run(d *datadriven.TestData) string {
 	}
 	d.Fatalf(w.t, "command %q is unknown", d.Cmd)
 	return ""
+}
+
+// breaker reads "ladders" (each of them warns at once, degrades at the second, halts at the fourth within a minute; a promise is broken until it
+// is kept), "breaker=MODE", "recovery=WAY" and "clean=STEPS".
+func (w *world) breaker(d *datadriven.TestData) {
+	w.params.Breaker = Breaker{Mode: BreakerMode(value(d, "breaker")), Recovery: BreakerRecovery(value(d, "recovery"))}
+	if n := value(d, "clean"); n != "" {
+		steps, err := strconv.Atoi(n)
+		if err != nil {
+			d.Fatalf(w.t, "%v", err)
+		}
+		w.params.Breaker.CleanSteps = steps
+	}
+	w.params.Ladders = nil
+	if d.HasArg("ladders") {
+		w.params.Ladders = map[guard.Kind]guard.Rule{}
+		for _, kind := range guard.Violations {
+			w.params.Ladders[kind] = guard.Rule{Window: ipc.Nanos(time.Minute), Warn: 1, Degrade: 2, Halt: 4}
+		}
+		for _, kind := range guard.Objectives {
+			w.params.Ladders[kind] = guard.Rule{Window: math.MaxInt64, Warn: 1, Degrade: 2, Halt: 4}
+		}
+	}
 }
 
 func value(d *datadriven.TestData, name string) string {
@@ -114,7 +169,8 @@ func (w *world) delivery(d *datadriven.TestData) *Delivery {
 			in.Event = w.s.Queue[0].Event
 		}
 	case d.HasArg("quote"):
-		in.Event = w.encode(&ipc.Quote{Market: ipc.Market{Instrument: btc, Source: "h", RecvTS: wall0 + w.now, Seq: uint64(in.Step)}})
+		in.Event = w.encode(&ipc.Quote{Market: ipc.Market{Instrument: btc, Source: "h", RecvTS: wall0 + w.now, Seq: uint64(in.Step),
+			Quality: flags(d)}})
 	case d.HasArg("timer"):
 		t, ok := w.s.NextTimer()
 		if !ok {
@@ -134,6 +190,16 @@ func (w *world) delivery(d *datadriven.TestData) *Delivery {
 		in.Step = ipc.Step(no)
 	}
 	return in
+}
+
+// flags reads "gap", "stale" and so on.
+func flags(d *datadriven.TestData) (q ipc.Quality) {
+	for i, name := range []string{"stale", "gap", "dup", "out_of_order", "clock_skew", "crossed", "warmup"} {
+		if d.HasArg(name) {
+			q |= 1 << i
+		}
+	}
+	return q
 }
 
 func (w *world) inform(d *datadriven.TestData) *Inform {
@@ -194,6 +260,9 @@ func (w *world) answer(d *datadriven.TestData) *Answer {
 	}
 	if in.Outcome == Faulted {
 		a.Fault = &ipc.Fault{Kind: "exception", Message: "ValueError"}
+		if text := value(d, "faulted"); text != "" {
+			a.Fault.Message = text
+		}
 	}
 	if n := value(d, "step"); n != "" {
 		no, err := strconv.Atoi(n)
@@ -219,8 +288,8 @@ func (w *world) answer(d *datadriven.TestData) *Answer {
 	return in
 }
 
-// body reads one line of an answer: "buy 2 @100.5", "sell 2 reduce name=exit", "target -3", "cancel 2.0", "amend 2.0 5", "no_op", "alert",
-// "timer ID +5s", "timer ID cancel", "telemetry NAME", "checkpoint"; with "key=…" or "no_context" an intent breaks a rule.
+// body reads one line of an answer: "buy 2 @100.5 proposal=p", "sell 2 reduce name=exit", "target -3", "cancel 2.0", "amend 2.0 5", "no_op", "alert",
+// "timer ID +5s", "timer ID cancel", "telemetry NAME", "compute NAME TTL", "checkpoint"; with "key=…" or "no_context" an intent breaks a rule.
 func (w *world) body(a *ipc.Answer, words []string) {
 	option := func(name string) (string, bool) {
 		for _, word := range words {
@@ -253,6 +322,13 @@ func (w *world) body(a *ipc.Answer, words []string) {
 	case "telemetry":
 		a.Telemetry = append(a.Telemetry, ipc.Telemetry{Name: words[1], Value: 1})
 		return
+	case "compute": // NAME TTL
+		ttl, err := time.ParseDuration(words[2])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		a.Compute = append(a.Compute, ipc.ComputeRequest{Task: words[1], Payload: []byte("question"), TTL: ipc.Nanos(ttl)})
+		return
 	case "checkpoint":
 		a.Updates = &ipc.StateUpdates{Checkpoint: true}
 		return
@@ -282,13 +358,14 @@ func (w *world) body(a *ipc.Answer, words []string) {
 		w.t.Fatalf("%q is no part of an answer", words[0])
 	}
 	name, _ := option("name=")
+	proposal, _ := option("proposal=")
 	label := fmt.Sprintf("%d.%d", w.s.StepNo, len(a.Intents))
 	w.key(label) // refused ones are filed under it
 	if name != "" {
 		label = "n:" + name
 	}
 	i := &ipc.Intent{Body: body, Meta: ipc.IntentMeta{Bot: here.Bot, Strategy: here.Strategy, StrategyVersion: "1.0.0", Instance: here.Instance, RunID: w.run_,
-		TraceID: "t", Key: w.key(label), RiskContext: &ipc.RiskContext{MaxDelayNS: 500 * ms}, Name: name}}
+		TraceID: "t", Key: w.key(label), RiskContext: &ipc.RiskContext{MaxDelayNS: 500 * ms}, Name: name, Proposal: proposal}}
 	if other, ok := option("key="); ok {
 		i.Meta.Key = ipc.Key(other)
 	}

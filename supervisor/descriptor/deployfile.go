@@ -86,8 +86,9 @@ func ParseDeployment(file string, data []byte) (*DeploymentFile, error) {
 	f := &DeploymentFile{File: file, doc: doc}
 	f.Boundary = w.boundary(root.table("boundary"), base)
 	f.Run = w.run(root.table("run"), base, f.Boundary)
-	f.Policy = w.policy(root.table("policy"))
+	f.Policy = w.policy(root.table("policy"), base)
 	f.Secrets = w.secrets(root, base)
+	w.checkSecrets(f.Policy, f.Secrets)
 	f.Bots = w.bots(root)
 	f.Entries = w.entries(root, base, f.Bots)
 	findings := w.findings
@@ -134,7 +135,7 @@ func NewDeployment(dirs []string, s Short) (*DeploymentFile, error) {
 	}
 	d := defaultOf(&deploymentTable, "").(section)
 	w := newWalker(&document{})
-	f := &DeploymentFile{Run: w.run(d.table("run"), base, Boundary{}), Policy: w.policy(d.table("policy")), Secrets: map[string]SecretRef{}}
+	f := &DeploymentFile{Run: w.run(d.table("run"), base, Boundary{}), Policy: w.policy(d.table("policy"), base), Secrets: map[string]SecretRef{}}
 	if s.Run.Durability != "" {
 		f.Run.Durability = s.Run.Durability
 	}
@@ -201,10 +202,11 @@ func (w *walker) run(s section, base string, b Boundary) Run {
 	return r
 }
 
-func (w *walker) policy(s section) Policy {
+func (w *walker) policy(s section, base string) Policy {
 	p := Policy{
 		MinimumIsolation: Isolation(s.str("minimum_isolation")), AllowL0: s.flag("allow_l0"), RequireSignature: s.flag("require_signature"),
-		TrustedKeys: s.strs("trusted_keys"), MaxInstances: s.num("max_instances"), Max: LargestResources().with(s.table("max")),
+		TrustedKeys: s.strs("trusted_keys"), MaxInstances: s.num("max_instances"), Max: LargestResources().with(s.table("max")), Services: w.allowedServices(s, base),
+		Ladders: ladderCeilings(s),
 	}
 	if p.RequireSignature && len(p.TrustedKeys) == 0 && w.ok(s.at("trusted_keys")) {
 		w.add(CodeConflict, s.at("require_signature"), "no key is trusted, so no package could ever start", "add trusted_keys")

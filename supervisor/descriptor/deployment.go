@@ -45,7 +45,9 @@ type Policy struct {
 	RequireSignature bool
 	TrustedKeys      []string // ed25519 public keys, base64 (BC-U)
 	MaxInstances     int64
-	Max              Resources // largest allowed value of each
+	Max              Resources        // largest allowed value of each
+	Ladders          []LadderCeiling  // the most lenient allowed (SB-7)
+	Services         []AllowedService // places that services may be at (SB-3)
 }
 
 // SecretRef points to a secret; exactly one of its fields is set. Values are never written into files.
@@ -101,5 +103,6 @@ type Instance struct {
 	Isolation   Isolation // the strictest of descriptor, entry and host policy
 	Lane        ipc.Lane
 	Approval    Approval
-	Line        int // of its entry in the file; 0 = none
+	Services    []InstanceService // allowed by the host, with their schemas (EX-2)
+	Line        int               // of its entry in the file; 0 = none
 }

@@ -191,6 +191,8 @@ func TestBrokenDeployments(t *testing.T) {
 		"deployed twice":       {s + s, "4:strategy[1].package DESCRIPTOR_DUPLICATE\n"},
 		"no instrument":        {s + "instruments = [\"XAUUSD.*\"]\n", "3:strategy[0].instruments DESCRIPTOR_CONFLICT\n"},
 		"instance instrument":  {s + "[[strategy.instance]]\nid = \"x\"\ninstruments = [\"BTC*\"]\n", "5:strategy[0].instance[0].instruments DESCRIPTOR_CONFLICT\n"},
+		"ladder by policy":     {s + "[policy.ladders]\nlog = { window_s = 600, halt = 9 }\nfaults = { degrade = 5 }\n", "2:strategy[0].package POLICY_EXCEEDED\n2:strategy[0].package POLICY_EXCEEDED\n"},
+		"ladder of nothing":    {s + "[policy.ladders]\nheat = { halt = 9 }\n", "4:policy.ladders.heat DESCRIPTOR_FORMAT\n"},
 		"too many":             {"[[strategy]]\npackage = \"sharded\"\nshard = \"instrument\"\nconfig = { size = 1 }\n[policy]\nmax_instances = 2\n", "6:policy.max_instances POLICY_EXCEEDED\n"},
 		"several":              {s + "config = { fast = 0, x = 1 }\nhash = \"" + zeros64 + "\"\n[[strategy]]\npackage = \"nothing\"\n", "3:strategy[0].config.fast CONFIG_INVALID\n3:strategy[0].config.x CONFIG_INVALID\n4:strategy[0].hash PACKAGE_HASH_MISMATCH\n6:strategy[1].package PACKAGE_INVALID\n"},
 	} {
@@ -220,6 +222,28 @@ func TestBrokenDeployments(t *testing.T) {
 		}
 		if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: the finding shows the secret", name)
+		}
+	}
+}
+
+// L0 is asked for by name: what the policy allows, or calls the least, chooses it for nobody.
+// Proves: SB-L0
+func TestSharedProcessesAreAskedForByName(t *testing.T) {
+	for _, c := range []struct{ policy, entry, want string }{
+		{"allow_l0 = true", "", "auto"},
+		{"allow_l0 = true", `isolation = "L0"`, "L0"},
+		{"allow_l0 = true\nminimum_isolation = \"L0\"", "", "auto"},
+		{"allow_l0 = true\nminimum_isolation = \"L0\"", `isolation = "L0"`, "L0"},
+		{"allow_l0 = true\nminimum_isolation = \"L1\"", `isolation = "L0"`, "L1"},
+		{"allow_l0 = true", `isolation = "L3"`, "L3"},
+	} {
+		d, err := resolve(t, "[[strategy]]\npackage = \"single\"\n"+c.entry+"\n[policy]\n"+c.policy+"\n")
+		if err != nil {
+			t.Errorf("%+v: %v", c, err)
+			continue
+		}
+		if got := d.Instances[0].Isolation; string(got) != c.want {
+			t.Errorf("%+v: isolation %s", c, got)
 		}
 	}
 }

@@ -79,6 +79,8 @@ var deploymentTable = prop{kind: aTable, name: DeploymentFileName, props: []prop
 		boolean("require_signature", "Whether packages must be signed by a trusted key (BC-U).", false),
 		defaulted(list("trusted_keys", "ed25519 public keys, base64.", prop{kind: aString, pattern: reEd25519Key, hint: "must be 32 bytes in base64", example: `"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="`}, 0, 64), []string{}),
 		integer("max_instances", "instances", "Instances of the whole deployment.", int64(256), 1, 4096),
+		allowedServiceRow(),
+		ladderRow("The most lenient ladders of violations that a descriptor may have: no window shorter, no rung later (SB-7); absent = any."),
 		{name: "max", kind: aTable, doc: "Largest allowed value of each ceiling of [resources]; absent = the largest that a descriptor can ask for.", props: optional(resourceRows())},
 	}},
 	{name: "boundary", kind: aTable, doc: "Unix sockets towards the neighbours, relative to this file; absent = not connected.", props: []prop{

@@ -77,6 +77,9 @@ type Descriptor struct {
 	Description  string
 	Capabilities Capabilities
 	Resources    Resources
+	Ladders      []NamedLadder   // every kind (SB-7)
+	Breaker      Breaker         // what a ladder's degrade means (RS-6)
+	SLO          SLO             // promises for every window (LN-6)
 	Risk         ipc.RiskContext // default of the mandatory risk_context (BC-J)
 	State        StatePolicy
 	Contracts    Contracts
@@ -85,6 +88,8 @@ type Descriptor struct {
 	Warmup       Warmup
 	Python       Python
 	Provenance   Provenance
+	Services     []Service // external services that it may ask (EX-2)
+	Compute      Compute   // the compute lane (LN-2)
 }
 
 // Capabilities is what a strategy may subscribe to and ask for; everything else is refused (RS-4, SB-3).

@@ -18,7 +18,7 @@ const CodeHash = ipc.ReasonPackageHashMismatch
 // cannot be opened refuses its own strategies only, as long as others remain: see Deployment.Refused. Everything else that is
 // wrong refuses the whole deployment; the error is Findings: all there are, the refused packages' too.
 func (f *DeploymentFile) Resolve(open func(ref string) (Package, error)) (*Deployment, error) {
-	r := resolver{file: f, opened: map[string]Package{}, failed: map[string]bool{}, taken: map[ipc.Address]string{}}
+	r := resolver{file: f, opened: map[string]Package{}, failed: map[string]bool{}, granted: map[string][]InstanceService{}, taken: map[ipc.Address]string{}}
 	d := &Deployment{
 		File: f.File, Run: f.Run, Policy: f.Policy, Boundary: f.Boundary, Secrets: maps.Clone(f.Secrets), Instruments: slices.Clone(f.Instruments),
 	}
@@ -50,6 +50,7 @@ type resolver struct {
 	file     *DeploymentFile
 	opened   map[string]Package
 	failed   map[string]bool
+	granted  map[string][]InstanceService
 	taken    map[ipc.Address]string // place of the first use
 	findings Findings
 	refused  []Refusal
@@ -98,6 +99,15 @@ func (r *resolver) open(e Entry, open func(string) (Package, error)) (Package, b
 			r.refused = append(r.refused, Refusal{Ref: e.Ref, Findings: found.sorted()})
 			return Package{}, false
 		}
+		if len(p.Descriptor.Services) > 0 {
+			granted, fs := r.services(p)
+			if len(fs) > 0 {
+				r.failed[e.Package] = true
+				r.refused = append(r.refused, Refusal{Ref: e.Ref, Findings: fs.sorted()})
+				return Package{}, false
+			}
+			r.granted[e.Package] = granted
+		}
 		r.opened[e.Package] = p
 	}
 	if e.Hash != "" && e.Hash != p.Hash {
@@ -127,9 +137,10 @@ func (i EntryInstance) at(name string) string {
 // entry makes the instances of one [[strategy]].
 func (r *resolver) entry(e Entry, p Package, bots []Bot) []Instance {
 	allowed := r.instruments(e, p.Descriptor)
+	r.checkLadders(e, p.Descriptor)
 	base := Instance{
 		Address: ipc.Address{Bot: e.Bot, Strategy: p.Descriptor.Strategy}, PackageRef: e.Ref, Package: p, Descriptor: p.Descriptor,
-		Isolation: r.isolation(e, p.Descriptor), Lane: p.Descriptor.Lane, Approval: r.file.Run.Approval,
+		Isolation: r.isolation(e, p.Descriptor), Lane: p.Descriptor.Lane, Approval: r.file.Run.Approval, Services: r.granted[e.Package],
 	}
 	for _, b := range bots {
 		if b.ID == e.Bot {
@@ -236,6 +247,7 @@ func (r *resolver) instance(e Entry, i EntryInstance, base Instance, allowed []i
 		r.add(CodeConflict, i.at("instruments"), fmt.Sprintf("no instrument that %s may have matches", in.Address.Strategy), "widen the globs, or add the instrument to "+InstrumentsFileName)
 	}
 	in.Resources = r.resources(e, i, base.Descriptor)
+	r.checkCompute(e, base.Descriptor)
 	in.Risk = riskOver(riskOver(base.Descriptor.Risk, e.risk), i.risk)
 	in.Config, in.ConfigHash = r.config(e, i, base.Descriptor)
 	return in, true
@@ -314,10 +326,12 @@ func (r *resolver) config(e Entry, i EntryInstance, d *Descriptor) (ipc.Values, 
 	return values, hash
 }
 
+// isolation is the strictest demand. L0 is the weakest level, which policy only ever allows: what runs there says so itself, since auto takes
+// the strongest that the host offers (SB-L0).
 func (r *resolver) isolation(e Entry, d *Descriptor) Isolation {
-	strictest := r.file.Policy.MinimumIsolation
-	for _, i := range []Isolation{d.Isolation, e.Isolation} {
-		if i.Rank() > strictest.Rank() {
+	strictest := IsolationAuto
+	for _, i := range []Isolation{r.file.Policy.MinimumIsolation, d.Isolation, e.Isolation} {
+		if i.Rank() > strictest.Rank() && (i != IsolationL0 || d.Isolation == i || e.Isolation == i) {
 			strictest = i
 		}
 	}

@@ -62,6 +62,9 @@ func (w *walker) descriptor(root section) *Descriptor {
 		}
 	}
 	d.Capabilities = w.capabilities(root.table("capabilities"), d.Lane)
+	d.Services = w.services(root, &d.Capabilities)
+	d.Compute = w.compute(root, d)
+	d.Ladders, d.Breaker, d.SLO = w.ladders(root), w.breaker(root.table("breaker")), w.slo(root.table("slo"))
 	d.State = w.statePolicy(root.table("state"))
 	d.Warmup = w.warmup(root.table("warmup"))
 	d.Provenance = provenanceOf(root.table("provenance"))
@@ -101,7 +104,7 @@ func (w *walker) capabilities(s section, lane ipc.Lane) Capabilities {
 		}
 	}
 	if lane == ipc.LaneLL && len(c.External) > 0 && w.ok(s.at("external"), "strategy.lane") {
-		w.add(CodeConflict, s.at("external"), "external services are forbidden on the ll lane", `set lane = "compute" in [strategy], or remove them`)
+		w.add(CodeConflict, s.at("external"), "external services are forbidden on the ll lane", `remove them, and declare each as a [[service]]: it is asked on the compute lane; or set lane = "compute" in [strategy]`)
 	}
 	if slices.Contains(c.Intents, ipc.IntentOrder) && len(c.OrderTypes) == 0 && w.ok(s.at("order_types")) {
 		w.add(CodeConflict, s.at("order_types"), "orders are allowed, but no order type is", `list order types, or remove "order" from intents`)

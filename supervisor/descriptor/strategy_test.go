@@ -81,9 +81,13 @@ func TestMinimalDescriptorHasSaneDefaults(t *testing.T) {
 			OrderTypes: []ipc.OrderType{ipc.OrderMarket, ipc.OrderLimit}, Venues: []string{"*"}, Assets: []string{"*"},
 		},
 		Resources: DefaultResources(),
+		Ladders:   DefaultLadders(),
+		Breaker:   Breaker{Mode: "no_trade", Recovery: "cooldown", Cooldown: 30 * time.Second, CleanSteps: 10},
+		SLO:       SLO{Window: 10 * time.Second, DropRate: -1, PriorityAfter: 1, DegradeAfter: 3, HaltAfter: 30},
 		Risk:      ipc.RiskContext{MaxSlippage: ipc.MustDecimal("0.001"), MaxDelayNS: 2e9, HoldingTimeNS: 3600e9, Budget: ipc.MustDecimal("10000")},
 		State:     StatePolicy{SchemaVersion: 1, CheckpointSteps: 10000, CheckpointPeriod: 30 * time.Second, Recovery: RecoveryReplay},
 		Contracts: Contracts{Events: 1, Intents: 1},
+		Compute:   DefaultCompute(),
 	}
 	if diff := cmp.Diff(want, d); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -110,6 +114,24 @@ func TestFullDescriptorIsReadWhole(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, d.Resources); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(SLO{Window: time.Minute, P95: 2500 * time.Microsecond, CPU: 12 * time.Second, PriorityAfter: 2, DegradeAfter: 4, HaltAfter: 8}, d.SLO); diff != "" {
+		t.Errorf("slo (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Breaker{Mode: "hedge_to_flat", Recovery: "manual", Cooldown: 5 * time.Second}, d.Breaker); diff != "" {
+		t.Errorf("breaker (-want +got):\n%s", diff)
+	}
+	ladders := DefaultLadders()
+	for i, l := range ladders {
+		switch l.Kind {
+		case "log":
+			ladders[i].Ladder = Ladder{Window: 30 * time.Second, Warn: 2, Degrade: 3, Halt: 4}
+		case "faults":
+			ladders[i].Degrade = 1
+		}
+	}
+	if diff := cmp.Diff(ladders, d.Ladders); diff != "" {
+		t.Errorf("ladders (-want +got):\n%s", diff)
 	}
 	if d.Lane != ipc.LaneCompute || d.Model != ModelSharded || d.Isolation != IsolationL1 || d.Python.Lock != "requirements.lock" {
 		t.Errorf("strategy section %+v", d)

@@ -191,10 +191,14 @@ var strategyTable = prop{kind: aTable, name: FileName, props: []prop{
 		defaulted(chosen("order_types", "Types of orders.", orderTypeList(), 0), []string{"market", "limit"}),
 		glob("venues", "Globs on the venue of the instrument."),
 		glob("assets", "Globs on the base and the quote asset of the instrument."),
-		defaulted(list("external", "External services that it may ask, as host or host:port; compute lane only (EX-2).",
+		defaulted(list("external", "Hosts that its services may be at, as host or host:port; compute lane only (EX-2). Absent = those that [[service]] names.",
 			prop{kind: aString, pattern: reHost, hint: "must be a host name, optionally with a port", example: `"signals.example:443"`}, 0, 64), []string{}),
 	}}),
 	{name: "resources", kind: aTable, doc: "Ceilings of one instance; a deployment may set others, within the host policy.", props: resourceRows()},
+	ladderRow("How many violations of one kind within a window warn, open the breaker, halt (SB-7). Absent, as window: warn, degrade, halt: " + defaultsInWords() +
+		". Killed deliveries: resources.restarts_per_hour. quality counts market events flagged stale, gap, dup, out_of_order or clock_skew, and is off unless set."),
+	breakerRow(),
+	sloRow(),
 	{name: "risk", kind: aTable, doc: "Default risk_context of every intent (BC-J); the strategy may set another one per intent.", props: riskRows()},
 	{name: "state", kind: aTable, doc: "How state is kept.", props: []prop{
 		integer("schema_version", "", "Raise it when the form of the state changes (ST-5).", int64(1), 1, 1e9),
@@ -207,6 +211,8 @@ var strategyTable = prop{kind: aTable, name: FileName, props: []prop{
 		integer("events", "", "Version of the event contract.", int64(ipc.EventContractVersion), 1, ipc.EventContractVersion),
 		integer("intents", "", "Version of the intent contract.", int64(ipc.IntentContractVersion), 1, ipc.IntentContractVersion),
 	}},
+	computeRow(),
+	serviceRow(),
 	configRow(),
 	{name: "telemetry", kind: aTable, doc: "What telemetry it may send (DM-3).", props: []prop{
 		defaulted(list("names", "Declared names; any other is refused.", prop{kind: aString, pattern: reTag, hint: "must be of the form [a-z][a-z0-9_.]*, at most 64 characters", example: `"spread"`}, 0, 256), []string{}),

@@ -15,6 +15,8 @@ type Gate struct {
 	Second  Window // intents, cancels not counted
 	Cancels Window
 	Run     int // intents since the start of the run, cancels not counted
+	// Proposals are live, sorted by ID; used only where the policy needs them.
+	Proposals []Proposal
 }
 
 // Request is one intent and where it comes from.
@@ -37,7 +39,7 @@ func (g *Gate) Judge(r Request) (Verdict, error) {
 	}
 	v := Verdict{RequestDigest: digest}
 	for _, test := range [...]func(*Gate, *Request, *Verdict){
-		(*Gate).metadata, (*Gate).capability, (*Gate).key, (*Gate).mode, (*Gate).normalise, (*Gate).ceilings,
+		(*Gate).metadata, (*Gate).capability, (*Gate).key, (*Gate).mode, (*Gate).normalise, (*Gate).proposed, (*Gate).ceilings,
 	} {
 		if test(g, &r, &v); v.Outcome == Refused {
 			v.Intent = nil
@@ -55,6 +57,7 @@ func (g *Gate) Judge(r Request) (Verdict, error) {
 		v.Outcome = Accepted
 	}
 	v.ValidUntil = r.CoreTS + r.Intent.Meta.RiskContext.MaxDelayNS
+	g.take(&v)
 	if r.Intent.Meta.Name != "" {
 		g.Book.remember(r.Intent.Meta.Key, Named{Digest: v.RequestDigest, SeenTS: r.CoreTS})
 	}
@@ -73,6 +76,9 @@ func (g *Gate) Recheck(t *Tracked, mode Mode, coreTS, wall ipc.Nanos) (next ipc.
 		return ipc.StatusOffered, "", ""
 	}
 	if _, why := g.barred(t.Intent.Body, mode); why != "" {
+		return ipc.StatusWithdrawn, ipc.ReasonRestrictedBeforeOffer, why
+	}
+	if why := g.outgrown(t); why != "" {
 		return ipc.StatusWithdrawn, ipc.ReasonRestrictedBeforeOffer, why
 	}
 	if why := g.exceeds(t, mode); why != "" {

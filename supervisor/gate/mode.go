@@ -21,6 +21,7 @@ const (
 	OriginQueue    Origin = "queue"
 	OriginLedger   Origin = "ledger"
 	OriginRecovery Origin = "recovery"
+	OriginCompute  Origin = "compute"
 )
 
 // Release says how a restriction ends (CB-3).

@@ -17,7 +17,9 @@ type Policy struct {
 	OrderTypes      map[ipc.OrderType]bool
 	Venues          []string // globs on the instrument's venue; empty allows all
 	Ceilings        Ceilings
-	NamedRetention  ipc.Nanos // how long the key of a named intent stays known after its end; 0 = for ever
+	// ProposalsFrom are the services whose answers are proposals. With any, what increases risk must name a live one (EX-3).
+	ProposalsFrom  []string  `json:",omitempty"`
+	NamedRetention ipc.Nanos // how long the key of a named intent stays known after its end; 0 = for ever
 }
 
 // Ceilings bound what an instance may ask for (SB-5, GT-2). Zero forbids, it does not lift the ceiling.

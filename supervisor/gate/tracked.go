@@ -24,6 +24,8 @@ type Tracked struct {
 	Remaining  ipc.Decimal // open quantity on Side
 	Reported   bool        // Remaining is I's word, not M's assumption
 	Obligation uint64      // of M itself; 0 = the strategy's
+	Proposed   bool        `json:",omitempty"` // it increases risk, and rests on the proposal that it names (EX-3)
+	Taken      ipc.Decimal `json:",omitzero"`  // of that proposal
 	CancelTS   ipc.Nanos   // an obligation has asked for its cancel and repeats it from here on, core_ts
 	Intent     *ipc.Intent // after the gate
 }

@@ -46,6 +46,8 @@ type Verdict struct {
 	RequestDigest ipc.Digest  // before the gate: the KEY_CONFLICT test of the gate
 	Digest        ipc.Digest  // after the gate: the test of I
 	ValidUntil    ipc.Nanos   // core_ts
+	Proposed      bool        // it increases risk, and rests on the proposal that it names (EX-3)
+	Taken         ipc.Decimal // of that proposal
 	Conflict      bool        // the key was used before with another content: a fault (GT-5)
 }
 

@@ -251,3 +251,29 @@ func Break(ctx context.Context, opt Options, a ipc.Address) (before *Status, err
 	_, err = k.Acquire(ctx, a)
 	return before, err
 }
+
+// Kill ends the owner of a lease, however lately it was heard, and leaves the lease free: an operator has said that it must go. It is known by
+// pid, start time and boot, and never another process. It returns how the lease stood before.
+func Kill(ctx context.Context, dir string, a ipc.Address) (before *Status, err error) {
+	if before, err = Show(dir, a); err != nil || before.State != Live && before.State != Hung {
+		return before, err
+	}
+	m, err := thisMachine()
+	if err != nil {
+		return before, err
+	}
+	if err := m.kill(before.Owner); err != nil {
+		return before, fmt.Errorf("killing the owner of %s: %w", a, err)
+	}
+	for {
+		now, err := Show(dir, a)
+		if err != nil || now.State.Free() {
+			return before, err
+		}
+		select {
+		case <-ctx.Done():
+			return before, fmt.Errorf("waiting for the lease of %s: %w", a, ctx.Err())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}

@@ -11,7 +11,7 @@
 //	<store>/layers/<layer_hash>/layer.json        manifest
 //	<store>/layers/by-lock/<key>                  layer hash by lock file, Python version and architecture
 //	<store>/wheels/<lock sha256>/…                downloaded wheels
-//	<store>/built/<key>                           compiled Rust strategies, by sources, toolchain and target
+//	<store>/built/<key>                           compiled Rust strategies, by sources, toolchain and target; the least used go above 1 GiB
 //	<store>/staging/…                             unfinished work, removed by the next Build
 //
 // # The hash

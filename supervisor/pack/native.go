@@ -16,9 +16,10 @@ import (
 	"github.com/msup/msup/supervisor/descriptor"
 )
 
-// nativeBinds shows a native binary the loader and libraries of this machine, read-only.
-func nativeBinds() []sandbox.Bind {
-	return []sandbox.Bind{{Source: "/lib"}, {Source: "/lib64", Optional: true}, {Source: "/usr/lib"}, {Source: "/usr/lib64", Optional: true},
+// NativeBinds show a native binary the loader and libraries of this machine, read-only (NN-1). Those that a machine lacks are left out: a
+// static binary needs none.
+func NativeBinds() []sandbox.Bind {
+	return []sandbox.Bind{{Source: "/lib", Optional: true}, {Source: "/lib64", Optional: true}, {Source: "/usr/lib", Optional: true}, {Source: "/usr/lib64", Optional: true},
 		{Source: "/etc/ld.so.cache", Optional: true}}
 }
 
@@ -110,7 +111,7 @@ func (b *builder) describeNative(ctx context.Context, code string, program []byt
 	limits.LogLineBytes, limits.LogLinesPerSecond, limits.LogBurstLines, limits.LogBytesPerRun = maxDescriptionLine, 100, 100, 1<<20
 	err := b.runSpec(ctx, "describe "+b.descriptor.Entry, sandbox.Spec{
 		Argv: []string{path.Join(StrategyDir, b.descriptor.Entry), "describe"}, Limits: limits,
-		Binds: append([]sandbox.Bind{{Source: code, Target: StrategyDir}}, nativeBinds()...),
+		Binds: append([]sandbox.Bind{{Source: code, Target: StrategyDir}}, NativeBinds()...),
 		Log: func(l sandbox.LogLine) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -259,6 +259,9 @@ func (b *builder) describe(ctx context.Context, code, layer string) (Interface, 
 		binds = append(binds, sandbox.Bind{Source: layer, Target: LayerDir})
 		env = append(env, "MSUP_LAYER="+LayerDir)
 	}
+	if part := b.descriptor.Compute.Entry; part != "" {
+		env = append(env, "MSUP_COMPUTE_ENTRY="+part)
+	}
 	limits := SandboxLimits(b.descriptor.Resources)
 	limits.FileSizeBytes = maxInterfaceBytes
 	err = b.run(ctx, job{

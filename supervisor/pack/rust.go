@@ -1,11 +1,9 @@
 package pack
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -98,7 +96,15 @@ func (b *builder) artifact(ctx context.Context, dir string) ([]byte, error) {
 		return nil, err
 	}
 	b.log.Info("compiled", "strategy", string(b.descriptor.Strategy), "target", t.target, "bytes", len(artifact), "took", time.Since(began))
-	return artifact, b.store.keepBuilt(key, artifact)
+	if err := b.store.keepBuilt(key, artifact); err != nil {
+		return nil, err
+	}
+	if removed, freed, err := b.store.pruneBuilt(mostBuiltBytes); err != nil {
+		b.log.Warn("removing old compilations failed; they only take space", "folder", b.store.built(), "err", err)
+	} else if removed > 0 {
+		b.log.Info("removed old compilations", "folder", b.store.built(), "removed", removed, "bytes", freed)
+	}
+	return artifact, nil
 }
 
 // crate asks cargo what the strategy consists of, and has it download what is missing. No code of the crate runs: cargo reads
@@ -177,45 +183,4 @@ func (b *builder) progress(format string, args ...any) {
 	if b.opts.Progress != nil {
 		b.opts.Progress(fmt.Sprintf(format, args...))
 	}
-}
-
-// built is what was compiled once, by a key of everything that decides on it:
-//
-//	<store>/built/<key>.json  sha256 and size
-//	<store>/built/<key>       the artifact
-func (s store) built() string { return filepath.Join(string(s), "built") }
-
-type builtKey struct {
-	SHA256 string `json:"sha256"`
-	Size   int64  `json:"size"`
-}
-
-// builtBefore returns what was compiled under a key; anything unusable means that it is compiled again.
-func (s store) builtBefore(key string) ([]byte, bool) {
-	text, err := readPlain(filepath.Join(s.built(), key+".json"), 4096)
-	if err != nil {
-		return nil, false
-	}
-	var k builtKey
-	if json.Unmarshal(text, &k) != nil {
-		return nil, false
-	}
-	data, err := readPlain(filepath.Join(s.built(), key), maxArtifactBytes)
-	if err != nil {
-		return nil, false
-	}
-	sum := sha256.Sum256(data)
-	return data, int64(len(data)) == k.Size && hex.EncodeToString(sum[:]) == k.SHA256
-}
-
-func (s store) keepBuilt(key string, artifact []byte) error {
-	sum := sha256.Sum256(artifact)
-	text, err := json.Marshal(builtKey{hex.EncodeToString(sum[:]), int64(len(artifact))})
-	if err != nil {
-		return fmt.Errorf("encode the key of what was compiled: %w", err)
-	}
-	if err := writeFile(filepath.Join(s.built(), key), artifact); err != nil {
-		return err
-	}
-	return writeFile(filepath.Join(s.built(), key+".json"), append(bytes.Clone(text), '\n'))
 }

@@ -69,7 +69,20 @@ type stage struct {
 	lock *os.File
 }
 
+// stageTries is how often a folder is made that another's sweep takes for a dead build's before it is locked.
+const stageTries = 100
+
 func (s store) stage() (*stage, error) {
+	for try := 1; ; try++ {
+		made, err := s.stageOnce()
+		if err == nil || !errors.Is(err, fs.ErrNotExist) || try == stageTries {
+			return made, err
+		}
+	}
+}
+
+// stageOnce makes a folder and locks it. Between the two another build's sweep may remove it (found by killing supervisors that shared a store).
+func (s store) stageOnce() (*stage, error) {
 	var id [8]byte
 	if _, err := rand.Read(id[:]); err != nil {
 		return nil, fmt.Errorf("name the build: %w", err)
@@ -82,7 +95,11 @@ func (s store) stage() (*stage, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the build's folder: %w", err), os.RemoveAll(dir))
 	}
-	if err := syscall.Flock(int(d.Fd()), syscall.LOCK_EX); err != nil {
+	err = syscall.Flock(int(d.Fd()), syscall.LOCK_EX)
+	if err == nil {
+		_, err = os.Stat(dir) // a sweep that had the lock before has removed it
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock the build's folder: %w", err), d.Close(), os.RemoveAll(dir))
 	}
 	return &stage{dir, d}, nil

@@ -53,6 +53,12 @@ var wantedOfContainer = []string{
 	"memory of an idle %s instance, 2 instances: runner, shim, and both again for the next start",
 }
 
+// wantedOfLanes are those of the kinds that are measured beside a compute lane that burns.
+var wantedOfLanes = []string{
+	"%s event→intent p99, alone", "%s event→intent p99 ÷ alone, beside 2 hogs a processor in the compute lane",
+	"%s event→intent p99.9 ÷ alone, beside a compute runner that is killed and started",
+}
+
 // everyWanted are all of them.
 func everyWanted() []string {
 	all := slices.Clone(wanted)
@@ -60,6 +66,9 @@ func everyWanted() []string {
 		lists := [][]string{wantedOfKind, wantedOfLanguage}
 		if strings.HasPrefix(row.word, "container") {
 			lists[1] = wantedOfContainer
+		}
+		if row.word == "python" || row.word == "wasm" {
+			lists = append(lists, wantedOfLanes)
 		}
 		for _, name := range slices.Concat(lists...) {
 			all = append(all, strings.ReplaceAll(name, "%s", row.name))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/tests/memory"
 )
 
 // latency measures event → intent against the echo, for every placement: inside, from the pump's taking of the event to the gate's
@@ -32,7 +33,7 @@ type round struct{ raw, polled, walled, inside, outside sample }
 
 // latencyAt measures one kind of runner in one place, with an echo of its own beside it; first tells whether the echo is printed, too.
 func latencyAt(ctx context.Context, r *rig, p plan, f *figures, k *kind, place placement, first bool) (err error) {
-	pair, err := r.pair(ctx, wiring{kind: k, every: 1, ledger: &memory{}}, place)
+	pair, err := r.pair(ctx, wiring{kind: k, every: 1, ledger: &memory.Ledger{}}, place)
 	if err != nil {
 		return err
 	}

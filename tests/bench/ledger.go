@@ -5,99 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/statedb"
 	"github.com/msup/msup/supervisor"
 )
-
-// memory is a ledger that has everything durable at once: what is left is msup's own time.
-type memory struct {
-	keep bool // inputs, for a runner that is restored
-
-	mu      sync.Mutex
-	epoch   ipc.Epoch
-	last    ipc.InputNo
-	rows    uint64
-	inputs  []inputs
-	newest  []supervisor.Checkpoint
-	lineage ipc.Lineage
-}
-
-type inputs struct {
-	first, last ipc.InputNo
-	payload     []byte
-}
-
-var _ supervisor.Ledger = (*memory)(nil)
-
-func (m *memory) Lineage() ipc.Lineage { return m.lineage }
-
-func (m *memory) LastInput() ipc.InputNo {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.last
-}
-
-func (m *memory) NextEpoch(_ ipc.Nonce, above ipc.Epoch) (ipc.Epoch, error) {
-	m.epoch = max(m.epoch, above) + 1
-	return m.epoch, nil
-}
-
-func (m *memory) Persist(b *supervisor.Batch) {
-	m.mu.Lock()
-	m.last = b.Last
-	m.rows++
-	head := supervisor.Head{RowNo: m.rows}
-	if m.keep {
-		m.inputs = append(m.inputs, inputs{b.First, b.Last, b.Inputs})
-	}
-	m.mu.Unlock()
-	if b.Done != nil {
-		b.Done(head, nil)
-	}
-}
-
-func (m *memory) Flush() (supervisor.Head, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return supervisor.Head{RowNo: m.rows}, nil
-}
-
-func (m *memory) Reset() (ipc.InputNo, error) { return m.LastInput(), nil }
-
-func (m *memory) ReadInputs(from ipc.InputNo, fn func(first, last ipc.InputNo, payload []byte) error) error {
-	m.mu.Lock()
-	kept := m.inputs
-	m.mu.Unlock()
-	for _, i := range kept {
-		if i.last < from {
-			continue
-		}
-		if err := fn(i.first, i.last, i.payload); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *memory) SaveCheckpoint(c supervisor.Checkpoint) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.newest = []supervisor.Checkpoint{c}
-	return nil
-}
-
-// Prune: the memory keeps everything.
-func (m *memory) Prune() (int, error) { return 0, nil }
-
-func (m *memory) Checkpoints() ([]supervisor.Checkpoint, []error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.newest, nil
-}
 
 // durable is the real ledger behind the supervisor's port, and counts what it is given.
 type durable struct {

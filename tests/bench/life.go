@@ -10,6 +10,7 @@ import (
 
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor"
+	"github.com/msup/msup/tests/memory"
 )
 
 // coldStart measures from the start of a runner to its answer to on_init, and the parts in between.
@@ -86,7 +87,7 @@ func killToIntent(ctx context.Context, r *rig, p plan, f *figures) error {
 
 func (r *rig) kill(ctx context.Context, p plan, w wiring) (took []float64, err error) {
 	var victim sandbox.Runner
-	w.every, w.ledger, w.started = 1, &memory{keep: true}, func(x sandbox.Runner) { victim = x }
+	w.every, w.ledger, w.started = 1, &memory.Ledger{Keeps: true}, func(x sandbox.Runner) { victim = x }
 	l, err := r.start(ctx, w)
 	if err != nil {
 		return nil, err

@@ -43,6 +43,7 @@ var sections = []section{
 	{"supervisor", true, killOfSupervisor},
 	{"memory", true, idleMemory},
 	{"lockstep", false, lockStep},
+	{"lanes", true, lanes},
 }
 
 func main() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/tests/memory"
 )
 
 // idleMemory measures what one more instance costs while nothing happens: its runner, the shim that holds its container, and the share of
@@ -111,7 +112,7 @@ type crowd struct {
 // grow starts instances until there are n.
 func (c *crowd) grow(ctx context.Context, r *rig, w wiring, n int) error {
 	for len(c.members) < n {
-		w.every, w.ledger, w.started = 1, &memory{}, func(x sandbox.Runner) { c.pids = append(c.pids, x.PID()) }
+		w.every, w.ledger, w.started = 1, &memory.Ledger{}, func(x sandbox.Runner) { c.pids = append(c.pids, x.PID()) }
 		l, err := r.start(ctx, w)
 		if err != nil {
 			return err

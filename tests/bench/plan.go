@@ -27,13 +27,14 @@ type plan struct {
 	fleet     []int         // instances of the supervisor that is killed
 	kills     int           // of it
 	feed      int           // events of the synthetic market
+	hogs      int           // in the compute lane, a processor
 }
 
 var (
 	full = plan{rounds: 9, exchanges: 4000, syncs: 300, writers: []int{1, 8, 64, 512}, turn: 700 * time.Millisecond, batches: 400,
 		load: 5 * time.Second, walTarget: statedb.DefaultWALTarget, rows: 10_000_000, lookups: 20_000, starts: 9, idle: []int{10, 50, 100},
-		states: []int64{0, 1e6, 10e6, 16e6}, replay: 10_000, restores: 3, fleet: []int{1, 20}, kills: 3, feed: 30_000}
+		states: []int64{0, 1e6, 10e6, 16e6}, replay: 10_000, restores: 3, fleet: []int{1, 20}, kills: 3, feed: 30_000, hogs: 8}
 	quick = plan{rounds: 2, exchanges: 50, syncs: 10, writers: []int{1, 8, 64, 512}, turn: 30 * time.Millisecond, batches: 4,
 		load: 100 * time.Millisecond, walTarget: 64 << 10, rows: 100_000, lookups: 100, starts: 1, idle: []int{2, 3},
-		states: []int64{0, 1e6}, replay: 300, restores: 1, fleet: []int{2}, kills: 1, feed: 1000}
+		states: []int64{0, 1e6}, replay: 300, restores: 1, fleet: []int{2}, kills: 1, feed: 1000, hogs: 2}
 )

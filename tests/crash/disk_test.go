@@ -14,15 +14,15 @@ import (
 )
 
 // failures is N of the N-th call that fails.
-const failures = 100 // all of them with -trials 100
+const failures = 100
 
 // The N-th write, sync or truncation of the state directory fails, alone or with the nineteen after it: with EIO, or for want of space. The
 // supervisor fails closed, and goes on by itself where it can; after one more run I was told what it is told without, and nothing twice.
 // Proves: NN-3, NN-6, RS-5, ST-4, GT-6
 func TestFailingDisk(t *testing.T) {
-	s := newSetting(t, plan{strategies: map[string]map[string]string{"turner": turner("0")}, events: 700, atLeast: 40})
+	s := newSetting(t, plan{strategies: map[string]map[string]string{"turner": eager()}, events: 90, atLeast: 20})
 	total := s.countPoints()[moment{"", true}]
-	c := newCampaign(t, 20)
+	c := newCampaign(t, failures)
 	c.run(func(seed uint64, _ *rand.Rand) (int, error) {
 		n := int((seed-1)%failures) + 1
 		at, many, errno := n, 1, syscall.EIO
@@ -94,8 +94,8 @@ const (
 // is space, and comes to its end.
 // Proves: NN-3, NN-6, RS-5, ST-4, GT-6
 func TestFullDisk(t *testing.T) {
-	s := newSetting(t, plan{strategies: map[string]map[string]string{"turner": turner("0.0005")}, events: 3600, python: true,
-		args: []string{"--keep-log"}, atLeast: 200})
+	s := newSetting(t, plan{strategies: map[string]map[string]string{"turner": turner("0.0005")}, events: 1800, python: true,
+		args: []string{"--keep-log"}, atLeast: 80})
 	c := newCampaign(t, 3)
 	c.run(func(seed uint64, chance *rand.Rand) (trials int, err error) {
 		w, err := s.numbered(seed)

@@ -13,8 +13,11 @@
 // What you may not assume: that a seed hits the same moment again. It fixes which accidents a world tries and where it looks for them; the
 // schedule of threads and processes is the machine's.
 //
-// Each test has a number of trials per change, all together for about four minutes of two busy cores: 100 kills of the supervisor, 25 and more of
-// runners, every action once and 60 random writes, 20 failing calls of 100, 100 damaged directories of 200; kills of containers not at all. make
-// soak-NAME does more: SEED=n, and COUNT=n trials (the full count) or MINUTES=n. A campaign prints where to
-// go on, and a failing world how to run it again. Root, strace's permissions (ptrace) and real components are needed; without them tests fail.
+// Each test has a number of trials per change: about 100 kills of the supervisor, 60 of runners, ten of containers with their shims and
+// containerd, every action once and 17 random writes, 100 failing calls, 100 damaged directories (statedb opens a thousand in its own tests);
+// together three minutes of processor time. make soak-NAME does more: SEED=n, and COUNT=n trials or MINUTES=n. A campaign prints where to go on,
+// and a failing world how to run it again; -keep DIR copies what a failing world, and the undisturbed one, leave behind. Root, strace's
+// permissions (ptrace) and real components are needed; without them tests fail.
+//
+// A kill may strike a runner twice over one delivery, which is then given up as poison: such a world is counted, not compared.
 package crash

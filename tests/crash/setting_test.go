@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // setting is what the worlds of a test have in common: strategies, a feed, a fresh state directory, and what I is told when nothing disturbs.
@@ -21,6 +22,7 @@ type setting struct {
 	args       []string // of every run
 	fresh      string   // the state that all worlds begin with
 	want       *book
+	took       time.Duration // that run from its start to its end: kills are as far apart as the machine is slow
 }
 
 // plan says what a setting is made of.
@@ -90,8 +92,16 @@ func (s *setting) prepare(p plan) error {
 	if w, err = s.world("whole"); err != nil {
 		return err
 	}
-	if err := errors.Join(w.startI(), w.finish(), w.stopI()); err != nil {
-		return fmt.Errorf("the undisturbed run: %w", err)
+	if err := w.startI(); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := w.finish(); err != nil {
+		return fmt.Errorf("the undisturbed run: %w", errors.Join(err, w.stopI()))
+	}
+	s.took = time.Since(began)
+	if err := w.stopI(); err != nil {
+		return fmt.Errorf("after the undisturbed run: %w", err)
 	}
 	if s.want, err = w.book(); err != nil {
 		return err
@@ -99,7 +109,7 @@ func (s *setting) prepare(p plan) error {
 	if len(s.want.told) < p.atLeast {
 		return fmt.Errorf("I was told of %d intents, want at least %d: there is too little to compare", len(s.want.told), p.atLeast)
 	}
-	return w.remove()
+	return errors.Join(w.keep(), w.remove())
 }
 
 // copyTree copies folders and regular files.

@@ -1,21 +1,37 @@
 package crash
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
-// descriptor is the strategy.toml of a strategy; it may be restarted as often as it is killed.
-func descriptor(id, class, instrument, intents, types, pause string) map[string]string {
-	replace := strings.NewReplacer("ID", id, "CLASS", class, "INSTRUMENT", instrument, "INTENTS", intents, "TYPES", types, "PAUSE", pause)
+// manner is what two strategies of a kind may differ in.
+type manner struct {
+	pause       string // seconds for a quote
+	every       int    // of so many quotes one trades
+	checkpoints int    // steps between two
+}
+
+// descriptor is the strategy.toml of a strategy; it may be restarted as often as it is killed, and take as long as a machine that stands still.
+func descriptor(id, class, instrument, intents, types string, m manner) map[string]string {
+	replace := strings.NewReplacer("ID", id, "CLASS", class, "INSTRUMENT", instrument, "INTENTS", intents, "TYPES", types, "PAUSE", m.pause,
+		"EVERY", strconv.Itoa(m.every), "CHECKPOINTS", strconv.Itoa(m.checkpoints))
 	return map[string]string{"strategy.toml": replace.Replace(descriptorText), "strategy.py": replace.Replace(strategyText[id])}
 }
 
 // turner trades market orders and takes so many seconds for a quote.
 func turner(pause string) map[string]string {
-	return descriptor("turner", "Turner", "SYN-A.SIM", `"order"`, `"market"`, pause)
+	return descriptor("turner", "Turner", "SYN-A.SIM", `"order"`, `"market"`, manner{pause, 5, 100})
+}
+
+// eager is a turner that trades on each quote, without a pause: the most that happens for an event.
+func eager() map[string]string {
+	return descriptor("turner", "Turner", "SYN-A.SIM", `"order"`, `"market"`, manner{"0", 1, 40})
 }
 
 // rester has resting orders, timers and cancels.
 func rester(pause string) map[string]string {
-	return descriptor("rester", "Rester", "SYN-B.SIM", `"order", "cancel"`, `"limit"`, pause)
+	return descriptor("rester", "Rester", "SYN-B.SIM", `"order", "cancel"`, `"limit"`, manner{pause, 3, 100})
 }
 
 const descriptorText = `[strategy]
@@ -29,11 +45,11 @@ instruments = ["INSTRUMENT"]
 intents = [INTENTS]
 order_types = [TYPES]
 [resources]
-deadline_soft_ms = 30000
-deadline_hard_ms = 60000
+deadline_soft_ms = 300000
+deadline_hard_ms = 600000
 restarts_per_hour = 1000
 [state]
-checkpoint_steps = 100
+checkpoint_steps = CHECKPOINTS
 `
 
 var strategyText = map[string]string{
@@ -44,7 +60,7 @@ import msup
 
 
 class Turner(msup.Strategy):
-    """Turns its position over every 5 quotes."""
+    """Turns its position over."""
 
     class State(msup.State):
         quotes: int = 0
@@ -60,7 +76,7 @@ class Turner(msup.Strategy):
         if PAUSE:
             time.sleep(PAUSE)
         self.state.quotes += 1
-        if self.state.quotes % 5 == 0:
+        if self.state.quotes % EVERY == 0:
             if self.state.position > 0:
                 ctx.sell(event.instrument, self.state.position)
             else:
@@ -97,7 +113,7 @@ class Rester(msup.Strategy):
         if PAUSE:
             time.sleep(PAUSE)
         self.state.quotes += 1
-        if self.state.order or self.state.quotes % 3:
+        if self.state.order or self.state.quotes % EVERY:
             return
         if self.state.position > 0:
             self.state.order = ctx.sell(event.instrument, self.state.position, limit=event.ask)

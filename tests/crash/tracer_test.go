@@ -108,7 +108,7 @@ func (tr *tracer) run(c *exec.Cmd, output string) (code int, err error) {
 	}
 	defer func() { err = errors.Join(err, out.Close()) }()
 	c.Stdout, c.Stderr = out, out
-	c.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	c.SysProcAttr = &syscall.SysProcAttr{Ptrace: true, Setpgid: true}
 	if err := c.Start(); err != nil {
 		return 0, fmt.Errorf("starting a traced msup: %w", err)
 	}
@@ -128,7 +128,9 @@ func (tr *tracer) loop(pid int) (code int, err error) {
 	seen := map[int]bool{}
 	for {
 		var status unix.WaitStatus
-		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
+		// Its process group alone: this thread may have started other worlds' programs before it became a tracer, and waiting for any child
+		// took the exit status of one that had ended well away from its world (seed 51).
+		tid, err := unix.Wait4(-pid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
@@ -137,6 +139,8 @@ func (tr *tracer) loop(pid int) (code int, err error) {
 		}
 		if status.Exited() || status.Signaled() {
 			if tid != pid {
+				delete(seen, tid) // the kernel may give its number to a new thread
+				delete(tr.calls, tid)
 				continue
 			}
 			if status.Signaled() {

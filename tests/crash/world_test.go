@@ -26,6 +26,7 @@ type world struct {
 	socket string
 	seed   uint64
 	ofI    *exec.Cmd
+	runs   []*started
 }
 
 // world makes a world with a copy of the fresh state, where there is one already.
@@ -57,12 +58,28 @@ func (s *setting) numbered(seed uint64) (*world, error) {
 
 func (w *world) remove() error { return os.RemoveAll(w.dir) }
 
-// close ends the world; what went wrong in it leaves its folder's name in the error, not the folder.
+// close ends the world; what went wrong in it leaves the error, and the folder only where -keep asks for it.
 func (w *world) close(err *error) {
 	if w.ofI != nil {
 		*err = errors.Join(*err, w.stopI())
 	}
+	if *err != nil {
+		*err = errors.Join(*err, w.keep())
+	}
 	*err = errors.Join(*err, w.remove())
+}
+
+// keep copies the world's folder to where -keep says.
+func (w *world) keep() error {
+	if *keepFlag == "" {
+		return nil
+	}
+	to := filepath.Join(*keepFlag, filepath.Base(w.dir))
+	err := copyTree(w.dir, to)
+	for i, run := range w.runs {
+		err = errors.Join(err, write(filepath.Join(to, fmt.Sprintf("run-%03d.log", i+1)), run.out.String()))
+	}
+	return err
 }
 
 func (w *world) command(args ...string) *exec.Cmd {
@@ -77,7 +94,7 @@ func (w *world) command(args ...string) *exec.Cmd {
 
 func (w *world) runArgs(more ...string) []string {
 	args := append([]string{"run"}, w.strategies...)
-	args = append(args, "--feed", w.feed, "--state", w.state)
+	args = append(args, "--feed", w.feed, "--state", w.state, "--boundary-patience", "5m")
 	if w.python {
 		args = append(args, "--execution-socket", w.socket)
 	}
@@ -116,6 +133,7 @@ func (w *world) start(args ...string) (*started, error) {
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting msup %s: %w", args[0], err)
 	}
+	w.runs = append(w.runs, s)
 	go func() {
 		_ = s.cmd.Wait() // code looks at how it ended
 		close(s.ended)
@@ -149,6 +167,19 @@ func (s *started) kill(after time.Duration) (killed bool) {
 	<-s.ended
 	s.killed = s.cmd.ProcessState.ExitCode() == -1
 	return s.killed
+}
+
+// story is what the runs before the last printed: a run that halts an instance may be killed before anybody asks it why.
+func (w *world) story() string {
+	var text strings.Builder
+	for i, run := range w.runs[:max(0, len(w.runs)-1)] {
+		for line := range strings.Lines(run.out.String()) {
+			if strings.Contains(line, "level=ERROR") {
+				fmt.Fprintf(&text, "run %d: %s", i+1, line)
+			}
+		}
+	}
+	return tail(text.String())
 }
 
 // must runs msup and wants an exit code.

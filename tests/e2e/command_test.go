@@ -24,6 +24,8 @@ import (
 //	signal NAME SIGNAL         INT, TERM, KILL, STOP or CONT; one that is stopped may be killed by others until it goes on
 //	await NAME CODE            wait for its end
 //	killrunner NAME REGEXP     kill -9 the runner whose address matches
+//	killhelper NAME            kill -9 the helper that keeps root
+//	unprivileged NAME          it has nothing of root's on any thread; its helper, and nothing else of it, is root's
 //	same FILE FILE             the intents are the same apart from key, run_id, trace_id, epoch and what is made of them
 //	twins FILE FILE            the same of two strategies, so also apart from what names strategy and version
 //	holds FILE PATH OP VALUE   compare a value of a JSON document
@@ -40,12 +42,14 @@ var commands = map[string]func(*testscript.TestScript, bool, []string){
 	"nobody": command(2, func(ts *testscript.TestScript, a []string) {
 		start(ts, nobody, a[1:]).finish(ts, code(ts, a[0]))
 	}),
-	"start":      command(2, doStart),
-	"until":      command(2, doUntil),
-	"signal":     command(2, doSignal),
-	"await":      command(2, func(ts *testscript.TestScript, a []string) { named(ts, a[0]).finish(ts, code(ts, a[1])) }),
-	"killrunner": command(2, doKillRunner),
-	"same":       command(2, func(ts *testscript.TestScript, a []string) { doSame(ts, a, differing) }),
+	"start":        command(2, doStart),
+	"until":        command(2, doUntil),
+	"signal":       command(2, doSignal),
+	"await":        command(2, func(ts *testscript.TestScript, a []string) { named(ts, a[0]).finish(ts, code(ts, a[1])) }),
+	"killrunner":   command(2, doKillRunner),
+	"killhelper":   command(1, doKillHelper),
+	"unprivileged": command(1, doUnprivileged),
+	"same":         command(2, func(ts *testscript.TestScript, a []string) { doSame(ts, a, differing) }),
 	"twins": command(2, func(ts *testscript.TestScript, a []string) {
 		doSame(ts, a, append([]string{"strategy", "strategy_version"}, differing...))
 	}),

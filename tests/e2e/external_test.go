@@ -170,9 +170,12 @@ func newExternal(t *testing.T, name string) *external {
 			t.Error(err)
 		}
 	})
+	if err := os.Chmod(dir, 0o711); err != nil { // the supervisor gives up root; I's socket stays root's
+		t.Fatal(err)
+	}
 	x := &external{t: t, dir: dir, feed: filepath.Join(dir, "market.jsonl"), socket: filepath.Join(dir, "i.sock")}
 	x.env = append(x.env, "PATH="+os.Getenv("PATH"), "HOME="+dir, "TMPDIR="+dir, "MSUP_PYTHON="+built.python, "MSUP_STORE="+built.store,
-		"XDG_RUNTIME_DIR="+dir, "MSUP_ISOLATION=L1", "MSUP_LEASE_DIR="+filepath.Join(dir, "leases"), "GORACE=atexit_sleep_ms=0 log_path="+built.races)
+		"XDG_RUNTIME_DIR="+dir, "MSUP_ISOLATION=L1", "MSUP_PRIVILEGES=separate", "MSUP_LEASE_DIR="+filepath.Join(dir, "leases"), "GORACE=atexit_sleep_ms=0 log_path="+built.races)
 	for file, text := range externalStrategy {
 		x.write(filepath.Join(dir, "turner", file), text)
 	}

@@ -128,12 +128,17 @@ func setup(env *testscript.Env) error {
 			return err
 		}
 	}
+	// The supervisor gives up root: what it goes on with has to be within its reach, as /tmp and most state directories are.
+	if err := errors.Join(os.Chmod(filepath.Dir(env.WorkDir), 0o711), os.Chmod(env.WorkDir, 0o755), os.Chmod(filepath.Join(env.WorkDir, ".tmp"), os.ModeSticky|0o777)); err != nil {
+		return err
+	}
 	env.Setenv("ROOT", built.root)
 	env.Setenv("MSUP", built.msup)
 	env.Setenv("MSUP_PYTHON", built.python)
 	env.Setenv("MSUP_STORE", built.store)
 	env.Setenv("XDG_RUNTIME_DIR", runtime)
-	env.Setenv("MSUP_ISOLATION", "L1") // what most stories tell does not depend on the walls; those that do say --isolation
+	env.Setenv("MSUP_ISOLATION", "L1")        // what most stories tell does not depend on the walls; those that do say --isolation
+	env.Setenv("MSUP_PRIVILEGES", "separate") // no story is told by a supervisor that quietly keeps root
 	env.Setenv("MSUP_IMAGES", image.DefaultDir())
 	for name, folder := range map[string]string{"RUSTUP_HOME": ".rustup", "CARGO_HOME": ".cargo", "MSUP_TOOLCHAINS": ".cache/msup/toolchain"} {
 		place := os.Getenv(name)

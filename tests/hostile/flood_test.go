@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/tests/hostile/heartbeat"
 )
 
 // What a flood may cost the supervisor.
@@ -18,7 +19,7 @@ const (
 	floodIntentCPU = 20 * time.Millisecond
 )
 
-// The supervisor's processor time and memory while a strategy prints, or writes into its socket, as fast as it can.
+// The supervisor's processor time, memory and heartbeat while a strategy prints, or writes into its socket, as fast as it can.
 //
 // Proves: NN-2, SB-4, SB-6, DOD-2
 func TestAFloodCostsTheSupervisorLittle(t *testing.T) {
@@ -27,16 +28,23 @@ func TestAFloodCostsTheSupervisorLittle(t *testing.T) {
 	d.Hard = floodFor
 	for _, entry := range []string{"hostile_resources:LogFlooder", "hostile_resources:LineFlooder", "hostile_protocol:Dripper", "hostile_protocol:SlowFlood"} {
 		t.Run(entry, func(t *testing.T) {
-			cost := measure(t, func() {
-				s := h.start(t.Context(), entry, limits, d)
-				if err := s.deliver(t.Context()); err != nil {
-					t.Error(err)
-				}
-				if err := s.end(); err != nil {
-					t.Error(err)
-				}
+			var cost cost
+			late, err := heartbeat.Within(repeats, func() {
+				cost = measure(t, func() {
+					s := h.start(t.Context(), entry, limits, d)
+					if err := s.deliver(t.Context()); err != nil {
+						t.Error(err)
+					}
+					if err := s.end(); err != nil {
+						t.Error(err)
+					}
+				})
 			})
-			fmt.Fprintf(&summary, "flood %-28s %4.0f %% of a core, %3d MiB above before\n", entry, 100*cost.cpu.Seconds()/cost.wall.Seconds(), cost.heap>>20)
+			if err != nil {
+				t.Error(err)
+			}
+			fmt.Fprintf(&summary, "flood %-28s %4.0f %% of a core, %3d MiB above before, heartbeat at most %s late\n", entry, 100*cost.cpu.Seconds()/cost.wall.Seconds(),
+				cost.heap>>20, late.Round(time.Microsecond))
 			if cost.cpu.Seconds() > floodCPU*cost.wall.Seconds() {
 				t.Errorf("the supervisor used %s in %s", cost.cpu, cost.wall)
 			}
@@ -54,18 +62,25 @@ func TestAFloodOfIntentsEndsInAHalt(t *testing.T) {
 	h := newHost(t, levelRoot)
 	var s *subject
 	const events = 50
-	cost := measure(t, func() {
-		s = h.start(t.Context(), "hostile_intents:Flood", limits, h.calm())
-		for range events {
-			if err := s.deliver(t.Context()); err != nil {
+	var cost cost
+	late, err := heartbeat.Within(repeats, func() {
+		cost = measure(t, func() {
+			s = h.start(t.Context(), "hostile_intents:Flood", limits, h.calm())
+			for range events {
+				if err := s.deliver(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := s.end(); err != nil {
 				t.Error(err)
 			}
-		}
-		if err := s.end(); err != nil {
-			t.Error(err)
-		}
+		})
 	})
-	fmt.Fprintf(&summary, "flood of %d intents: %s of processor time, %d MiB above before\n\n", len(s.intents), cost.cpu.Round(time.Millisecond), cost.heap>>20)
+	if err != nil {
+		t.Error(err)
+	}
+	fmt.Fprintf(&summary, "flood of %d intents: %s of processor time, %d MiB above before, heartbeat at most %s late\n\n", len(s.intents), cost.cpu.Round(time.Millisecond),
+		cost.heap>>20, late.Round(time.Microsecond))
 	if s.State().Halted != ipc.ReasonBreakerIntents {
 		t.Errorf("halted for %q, want %s", s.State().Halted, ipc.ReasonBreakerIntents)
 	}

@@ -65,7 +65,7 @@ func escapeAttacks() []*attack {
 
 func kernelAttacks() []*attack {
 	// 32-bit numbers: refused, or the process that tries is killed, or the kernel has none.
-	ends := isKilled(ipc.ReasonRunnerSignaled, ipc.ReasonDeadlineHard)
+	ends := isKilled(ipc.ReasonSandboxCall, ipc.ReasonDeadlineHard)
 	ends.hangs = true
 	return []*attack{
 		refused("kernel:KernelProber"), refused("kernel:BpfLoader"), refused("kernel:UringOpener"), refused("kernel:FaultHandler"),
@@ -132,6 +132,7 @@ func intentAttacks() []*attack {
 		noted("intents:Alerter", ipc.ReasonCapabilityMissing),
 		noted("intents:Telemetry", ipc.ReasonTelemetryUndeclared),
 		noted("intents:TimerHog", ipc.ReasonTimerCeiling),
+		noted("intents:TimerStorm", ipc.ReasonTimerStorm),
 		faulted("intents:NotANumber", ipc.ReasonStrategyException, ipc.ReasonStrategyFault),
 	}
 }
@@ -154,11 +155,11 @@ func interpreterAttacks() []*attack {
 	small := harmless("interpreter:Finalizer")
 	small.limits = func(l *sandbox.Limits) { l.MemoryBytes = 128 << 20 }
 	return []*attack{
-		harmless("interpreter:Hooks"), killed("interpreter:TypeConfuser", ipc.ReasonRunnerExited), small,
+		harmless("interpreter:Hooks"), harmless("interpreter:TypeConfuser"), small,
 		faulted("interpreter:DeepRecursion", ipc.ReasonStrategyException),
 		faulted("interpreter:EvilException", ipc.ReasonStrategyException),
 		faulted("interpreter:SystemExiter", ipc.ReasonStrategyException, ipc.ReasonStrategyFault),
-		killed("interpreter:EvilReturn", ipc.ReasonRunnerExited),
+		faulted("interpreter:EvilReturn", ipc.ReasonStrategyFault),
 		killed("interpreter:SdkSaboteur", ipc.ReasonAnswerMalformed, ipc.ReasonAnswerWrongSeq, ipc.ReasonRunnerExited),
 		harmless("interpreter:ExitHanger"), harmless("interpreter:ClockCheat"), harmless("interpreter:DictSaboteur"),
 	}

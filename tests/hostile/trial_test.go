@@ -20,14 +20,15 @@ import (
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/gate"
 	"github.com/msup/msup/supervisor/guard"
+	"github.com/msup/msup/tests/hostile/heartbeat"
+	"github.com/msup/msup/tests/memory"
 )
 
-// The bounds of verification.md: a runner that does not answer is dead this long after its deadline, and nothing that a strategy does
-// delays the supervisor.
+// The bounds of verification.md: a runner that does not answer is dead this long after its deadline. Nothing that a strategy does delays the
+// supervisor by more than heartbeat.MaxLateness.
 const (
 	hardDeadline = 500 * time.Millisecond
 	killWithin   = 250 * time.Millisecond
-	maxLateness  = 100 * time.Millisecond
 	patience     = 40 * time.Second // for what takes ms on an idle machine
 )
 
@@ -156,7 +157,7 @@ func (h *host) start(ctx context.Context, entry string, l sandbox.Limits, d supe
 	lenient := guard.Rule{Window: ipc.Nanos(time.Hour), Warn: 1, Degrade: 1 << 30, Halt: 1 << 30}
 	// A strategy that asks for more at every notice of a refusal would go on without end: that ladder has to stand.
 	patient := guard.Rule{Window: ipc.Nanos(time.Hour), Warn: 1, Degrade: 50, Halt: 200}
-	params := &core.Params{Timeouts: lenient, Faults: lenient, Kills: once, Rejects: lenient, Refusals: patient, Cooldown: 1, MaxTimers: 8,
+	params := &core.Params{Timeouts: lenient, Faults: lenient, Kills: once, Rejects: lenient, Refusals: patient, Cooldown: 1, MaxTimers: 8, TimerSteps: 100, Storms: lenient,
 		TelemetryNames: []string{"declared"}, Policy: &gate.Policy{Address: a, StrategyVersion: "1.0.0", Allowed: []string{"*"},
 			Instruments: map[ipc.InstrumentID]ipc.Instrument{btc: spec},
 			Intents:     map[ipc.IntentKind]bool{ipc.IntentOrder: true, ipc.IntentCancel: true},
@@ -177,7 +178,7 @@ func (h *host) start(ctx context.Context, entry string, l sandbox.Limits, d supe
 			}
 			return r, err
 		},
-		Ledger: &memory{}, Clock: &supervisor.FeedClock{}, Observer: &s.witness, Logger: slog.New(slog.DiscardHandler),
+		Ledger: &memory.Ledger{Keeps: true, ID: ipc.Lineage{1}}, Clock: &supervisor.FeedClock{}, Observer: &s.witness, Logger: slog.New(slog.DiscardHandler),
 	})
 	ctx, s.stop = context.WithCancel(ctx)
 	go s.Run(ctx) //nolint:errcheck // Err has it
@@ -234,7 +235,7 @@ func (h *host) run(ctx context.Context, a *attack) *result {
 	if a.limits != nil {
 		a.limits(&l)
 	}
-	beat := newHeartbeat()
+	beat := heartbeat.New()
 	s := h.start(ctx, a.entry, l, d)
 	err := s.deliver(ctx)
 	for n := 1; err == nil && n < a.events; n++ {
@@ -247,7 +248,7 @@ func (h *host) run(ctx context.Context, a *attack) *result {
 	} else if err != nil {
 		r.wrong("the supervisor did not go on: %v", err)
 	}
-	if r.Late = beat.stop(); r.Late > maxLateness {
+	if r.Late = beat.Stop(); r.Late > heartbeat.MaxLateness {
 		r.Slow = append(r.Slow, fmt.Sprintf("the supervisor's heartbeat was late by %s", r.Late))
 	}
 	s.judge(w, l, r)

@@ -21,6 +21,7 @@ import (
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/gate"
 	"github.com/msup/msup/supervisor/pack"
+	"github.com/msup/msup/tests/memory"
 )
 
 const (
@@ -102,7 +103,7 @@ func hanging(t *testing.T, n int, p *pack.Package, spec func(ipc.Address) sandbo
 		Deadlines:    supervisor.Deadlines{Soft: time.Second, Hard: 3 * time.Second, Init: 30 * time.Second, Checkpoint: time.Second, Stop: time.Second},
 		StateVersion: 1, MaxAnswerBytes: ipc.MaxAnswerBytes, MaxStateBytes: 1 << 20, QueueEvents: 64,
 		StartRunner: func(ctx context.Context) (sandbox.Runner, error) { return box.Start(ctx, spec(address)) },
-		Ledger:      &memory{}, Sink: v, Clock: &wallClock{}, Observer: supervisor.NewStats(), Logger: slog.New(slog.DiscardHandler),
+		Ledger:      &memory.Ledger{ID: ipc.Lineage{9}}, Sink: v, Clock: &wallClock{}, Observer: supervisor.NewStats(), Logger: slog.New(slog.DiscardHandler),
 	})
 	v.to = i
 	ctx, cancel := context.WithCancel(context.Background())

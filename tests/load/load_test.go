@@ -15,6 +15,7 @@ import (
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/gate"
 	"github.com/msup/msup/supervisor/mailbox"
+	"github.com/msup/msup/tests/memory"
 )
 
 var (
@@ -65,7 +66,7 @@ func newMember(t *testing.T, n int, stats *supervisor.Stats) *member {
 	case 2:
 		h.pause, ceiling, m.small = time.Millisecond, 6, true
 	}
-	lineage := (&memory{}).Lineage()
+	lineage := ipc.Lineage{9}
 	m.runner = startRunner(h, ipc.Owner{Address: address, Lineage: lineage})
 	m.Instance = supervisor.NewInstance(supervisor.InstanceConfig{
 		Address: address, StrategyVersion: "1.0.0", PackageHash: packageHash, RunID: "load", Lane: ipc.LaneLL, Mode: ipc.ModeLive, Owner: ipc.Nonce{1}, Version: "load",
@@ -75,7 +76,7 @@ func newMember(t *testing.T, n int, stats *supervisor.Stats) *member {
 		StateVersion:  1,
 		MaxStateBytes: 1 << 20, QueueEvents: ceiling,
 		StartRunner: func(context.Context) (sandbox.Runner, error) { return m.runner, nil },
-		Ledger:      &memory{}, Sink: m.venue, Clock: &wallClock{}, Observer: stats, Logger: slog.New(slog.DiscardHandler),
+		Ledger:      &memory.Ledger{ID: lineage}, Sink: m.venue, Clock: &wallClock{}, Observer: stats, Logger: slog.New(slog.DiscardHandler),
 	})
 	m.venue.to = m.Instance
 	return m

@@ -86,6 +86,7 @@ func newWorld(t testing.TB, seed uint64) *world {
 		r := guard.Rule{Window: 1000 * ms, Warn: 1, Degrade: 3, Halt: 6}
 		p.Timeouts, p.Faults, p.Kills, p.Rejects, p.Refusals = r, r, r, r, guard.Rule{Window: 100 * ms, Degrade: 4, Halt: 12}
 	}
+	breaks(&p, seed)
 	var err error
 	if w.start, err = json.Marshal(p); err != nil {
 		t.Fatal(err)
@@ -119,6 +120,11 @@ func (w *world) apply(in core.Input) {
 	e, err := w.s.Step(in)
 	if err != nil {
 		w.fail("%v", err)
+	}
+	for _, n := range e.Notes {
+		if n.Reason == ipc.ReasonMute {
+			w.counts["mutes"]++
+		}
 	}
 	b := &w.open
 	b.last, b.inputs = e.InputNo, core.AppendInput(b.inputs, in)

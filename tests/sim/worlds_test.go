@@ -21,7 +21,7 @@ var (
 	oneOf  = flag.Int64("seed", -1, "simulate this world only")
 )
 
-// Proves: NN-6, NN-7, GT-5, GT-6, GT-7, SB-6, ST-1, ST-4
+// Proves: NN-6, NN-7, GT-5, GT-6, GT-7, SB-6, SB-7, LN-7, CB-2, CB-3, ST-1, ST-4
 func TestWorlds(t *testing.T) {
 	began, total := time.Now(), map[string]int{}
 	first, last := uint64(0), uint64(*worlds)
@@ -46,7 +46,7 @@ func TestWorlds(t *testing.T) {
 		}
 	}
 	t.Logf("%d worlds in %.1f s%s", last-first, time.Since(began).Seconds(), text)
-	for _, what := range []string{"offers", "deliveries", "recoveries", "voids", "crashes", "gaps", "halts", "committed", "rejected", "expired", "withdrawn", "informs", "obligations", "hedges", "own offers"} {
+	for _, what := range []string{"offers", "deliveries", "recoveries", "voids", "crashes", "gaps", "halts", "committed", "rejected", "expired", "withdrawn", "informs", "obligations", "hedges", "own offers", "violations", "promises kept", "mutes"} {
 		if *oneOf < 0 && total[what] == 0 {
 			t.Errorf("%d worlds without %s try too little", last-first, what)
 		}
@@ -82,6 +82,8 @@ func (w *world) act() {
 		w.crash()
 	case n < 97:
 		w.void()
+	case n < 98:
+		w.violate()
 	default:
 		w.persist()
 	}

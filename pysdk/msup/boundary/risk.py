@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from msup.boundary.door import REASON_CURSOR_AHEAD, Door, Turn
 from msup.boundary.keybook import intent_digest, is_key, same_place
@@ -193,6 +194,10 @@ class Approver(Door):
             case Resume(address=Address() as address):
                 account = self._store.account(address) or self._store.add_account(address)
                 peer.hellos[account.place] = b""
+                if message.cursor.source not in ("", self._store.source):
+                    # A place in the events of a store that was lost: of this one's, M has none. To count on from there
+                    # would keep from it as many restrictions as the two have numbers in common.
+                    message = replace(message, cursor=Cursor(self._store.source, 0, 0))
                 if self._resume(peer, message, turn):
                     turn.then.append(lambda: self._present(peer, account))
             case Ack():

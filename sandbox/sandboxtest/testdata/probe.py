@@ -28,6 +28,8 @@ ARGS = sys.argv[2:]
 
 
 def connect() -> socket.socket:
+    if shared is not None:
+        return shared.connect()
     s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     s.connect(os.environ["MSUP_SOCKET"])
     return s
@@ -64,7 +66,7 @@ def leave() -> None:
 
 def spin() -> None:
     """Holds the GIL in one C call for hours, deaf to everything."""
-    for n in range(1, 65):
+    for n in range(1, 65) if shared is None else ():
         if n not in (signal.SIGKILL, signal.SIGSTOP, 32, 33):
             signal.signal(n, signal.SIG_IGN)
     report(connect(), spinning=True)
@@ -102,7 +104,7 @@ def cpu() -> None:
     end = time.monotonic() + float(ARGS[0])
     while time.monotonic() < end:
         pass
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    usage = resource.getrusage(resource.RUSAGE_SELF if shared is None else resource.RUSAGE_THREAD)
     report(s, seconds=usage.ru_utime + usage.ru_stime)
     s.recv(1)
 
@@ -320,7 +322,7 @@ def flood() -> None:
     report(s, ready=True)
     block = (ARGS[0].encode().decode("unicode_escape").encode("latin-1")) * 1000
     while True:
-        os.write(1, block)
+        os.write(sys.stdout.fileno(), block)
 
 
 def second() -> None:
@@ -368,6 +370,41 @@ def fill() -> None:
         time.sleep(0.001)
 
 
+def obey() -> None:
+    """Does what each line from the supervisor says."""
+    s = connect()
+    for line in s.makefile():
+        what, _, about = line.strip().partition(" ")
+        if what == "leave":
+            sys.exit(int(about))
+        elif what == "hold":  # the interpreter, for hours
+            sum(range(10**15))
+        elif what == "sleep":
+            time.sleep(10_000)
+        elif what == "spin":
+            while True:
+                pass
+        elif what == "write":
+            with open("/tmp/note", "w") as f:
+                f.write(about)
+        elif what == "read":
+            about = open("/tmp/note").read()
+        elif what == "print":
+            print(about)
+            print(about, file=sys.stderr)
+        elif what == "raise":
+            raise RuntimeError(about)
+        elif what == "crash":
+            ctypes.string_at(0)
+        elif what == "exit":
+            os._exit(int(about))
+        elif what == "eat":
+            hoard = mmap.mmap(-1, int(about) << 20)
+            for page in range(0, len(hoard), 4096):
+                hoard[page] = 1
+        report(s, did=what, about=about)
+
+
 def lines() -> None:
     print("first")
     print("second \x1b[31mred", file=sys.stderr)
@@ -393,8 +430,12 @@ PROGRAMS: dict[str, Callable[[], None]] = {
     "job": job,
     "fill": fill,
     "lines": lines,
+    "obey": obey,
     "never": never,
 }
+
+# Where programs are threads of one process: what hands this thread its socket.
+shared: Any = None
 
 if __name__ == "__main__":
     PROGRAMS[sys.argv[1]]()

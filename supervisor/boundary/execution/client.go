@@ -72,6 +72,8 @@ type Options struct {
 	Logger    *slog.Logger // nil = slog.Default
 	OutBytes  int          // queued to I before ErrBusy; 0 = 4 MiB
 	InboxSize int          // messages queued to one Handler before ErrOverrun; 0 = 1 Mi
+	// Dial connects to the socket; nil = with the rights of this process.
+	Dial func(ctx context.Context, socket string) (net.Conn, error)
 }
 
 // Client is one connection to I. Its methods may be used by several goroutines.
@@ -97,8 +99,14 @@ func Dial(ctx context.Context, socket string, o Options) (*Client, error) {
 	if len(socket) > maxSocketPath {
 		return nil, fmt.Errorf("socket path %s: %d bytes, the kernel allows %d; choose a shorter directory", socket, len(socket), maxSocketPath)
 	}
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, "unix", socket)
+	dial := o.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, socket string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		}
+	}
+	conn, err := dial(ctx, socket)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w; start it, or correct its socket in msup.toml", ErrDisconnected, err)
 	}

@@ -27,6 +27,8 @@ type Options struct {
 	Logger    *slog.Logger  // nil = slog.Default
 	Ring      int           // events that wait for Next before the oldest are dropped; 0 = 65536
 	ClockSkew time.Duration // tolerance before clock_skew is flagged; 0 = feed.DefaultClockSkew
+	// Dial connects to the socket; nil = with the rights of this process.
+	Dial func(ctx context.Context, socket string) (net.Conn, error)
 }
 
 // Source reads H's socket. Its methods may be used by several goroutines; it is a feed.Source.
@@ -61,7 +63,7 @@ func Open(ctx context.Context, socket string, o Options) (*Source, error) {
 	if o.Ring <= 0 {
 		o.Ring = defaultRing
 	}
-	conn, err := dial(ctx, socket)
+	conn, err := o.dial(ctx, socket)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; start the market source, or correct its socket", ipc.ReasonMarketUnavailable, err)
 	}
@@ -72,7 +74,10 @@ func Open(ctx context.Context, socket string, o Options) (*Source, error) {
 	return s, nil
 }
 
-func dial(ctx context.Context, socket string) (net.Conn, error) {
+func (o Options) dial(ctx context.Context, socket string) (net.Conn, error) {
+	if o.Dial != nil {
+		return o.Dial(ctx, socket)
+	}
 	var d net.Dialer
 	return d.DialContext(ctx, "unix", socket)
 }
@@ -100,7 +105,7 @@ func (s *Source) keep(ctx context.Context, conn net.Conn) {
 
 func (s *Source) redial(ctx context.Context) net.Conn {
 	for wait := dialFirst; ; wait = min(2*wait, dialMost) {
-		conn, err := dial(ctx, s.socket)
+		conn, err := s.options.dial(ctx, s.socket)
 		if err == nil {
 			s.log.Info("the market source is connected again")
 			return conn

@@ -37,6 +37,8 @@ type Party interface {
 type Options struct {
 	Logger *slog.Logger // nil = slog.Default
 	Lost   func(error)  // told when the connection has ended, before another is tried; may be nil
+	// Dial connects to the socket; nil = with the rights of this process.
+	Dial func(ctx context.Context, socket string) (net.Conn, error)
 }
 
 // Link is the connection to J and E. Its methods may be used by several goroutines.
@@ -74,7 +76,7 @@ func Connect(ctx context.Context, socket string, o Options) (*Link, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	conn, err := dial(ctx, socket)
+	conn, err := o.dial(ctx, socket)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w; start the risk side, or correct its socket", ipc.ReasonRiskUnavailable, err)
 	}
@@ -85,7 +87,10 @@ func Connect(ctx context.Context, socket string, o Options) (*Link, error) {
 	return l, nil
 }
 
-func dial(ctx context.Context, socket string) (net.Conn, error) {
+func (o Options) dial(ctx context.Context, socket string) (net.Conn, error) {
+	if o.Dial != nil {
+		return o.Dial(ctx, socket)
+	}
 	var d net.Dialer
 	return d.DialContext(ctx, "unix", socket)
 }
@@ -212,7 +217,7 @@ func (l *Link) keep(ctx context.Context, conn net.Conn) {
 
 func (l *Link) redial(ctx context.Context) net.Conn {
 	for wait := dialFirst; ; wait = min(2*wait, dialMost) {
-		conn, err := dial(ctx, l.socket)
+		conn, err := l.options.dial(ctx, l.socket)
 		if err == nil {
 			return conn
 		}

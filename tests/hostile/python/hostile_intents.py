@@ -112,6 +112,16 @@ class TimerHog(Hostile):
             ctx.set_timer(f"t{n}", after_ns=10**18)
 
 
+class TimerStorm(Hostile):
+    """Timers that are due at once, for ever: no time passes between them, and the feed would never come on."""
+
+    def act(self, ctx: Context) -> None:
+        ctx.set_timer("storm", after_ns=0)
+
+    def on_timer(self, ctx: Context, timer_id: str, ts: int) -> None:
+        ctx.set_timer(timer_id, after_ns=0)
+
+
 class NotANumber(Hostile):
     """Prices that are no numbers."""
 

@@ -17,3 +17,7 @@ class Neighbour(Strategy):
         self.seen += 1
         side = ctx.buy if ctx.rng.random() < 0.5 else ctx.sell
         side("BTCUSDT.BINANCE", 1 + self.seen % 7, limit=60_000 + ctx.rng.randrange(100))
+
+
+class Idler(Neighbour):
+    """One of many: like the neighbour, under an address of its own."""

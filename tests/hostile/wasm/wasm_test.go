@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/msup/msup/sandbox/process"
 	"github.com/msup/msup/sandbox/wasm"
 	w "github.com/msup/msup/sandbox/wasm/wasmtest"
+	"github.com/msup/msup/tests/hostile/heartbeat"
 )
 
 func TestMain(m *testing.M) {
@@ -30,7 +30,6 @@ func TestMain(m *testing.M) {
 const (
 	hardDeadline = 500 * time.Millisecond
 	killWithin   = 250 * time.Millisecond
-	maxLateness  = 100 * time.Millisecond
 	patience     = 30 * time.Second
 )
 
@@ -51,9 +50,9 @@ func TestHostileWasmIsRefusedBoundedOrKilled(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			// A stall that the module causes comes again; one that comes from a busy machine does not.
 			for try := 1; ; try++ {
-				beat := newHeartbeat()
+				beat := heartbeat.New()
 				h.run(t, m)
-				if late := beat.stop(); late > maxLateness {
+				if late := beat.Stop(); late > heartbeat.MaxLateness {
 					h.tooSlow("the supervisor's heartbeat was late by %s", late)
 				}
 				slow := h.slow
@@ -72,39 +71,6 @@ func TestHostileWasmIsRefusedBoundedOrKilled(t *testing.T) {
 	if now := openFiles(t); now > files {
 		t.Errorf("%d descriptors are open, %d were before", now, files)
 	}
-}
-
-// heartbeat is a ticker of 1 ms that remembers how late it was at most.
-type heartbeat struct {
-	end  chan struct{}
-	done sync.WaitGroup
-	late atomic.Int64
-}
-
-func newHeartbeat() *heartbeat {
-	h := &heartbeat{end: make(chan struct{})}
-	h.done.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		last := time.Now()
-		for {
-			select {
-			case <-h.end:
-				return
-			case <-tick.C:
-				now := time.Now()
-				h.late.Store(max(h.late.Load(), int64(now.Sub(last)-time.Millisecond)))
-				last = now
-			}
-		}
-	})
-	return h
-}
-
-func (h *heartbeat) stop() time.Duration {
-	close(h.end)
-	h.done.Wait()
-	return time.Duration(h.late.Load())
 }
 
 type host struct {

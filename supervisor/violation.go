@@ -1,0 +1,112 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/supervisor/core"
+	"github.com/msup/msup/supervisor/guard"
+	"github.com/msup/msup/supervisor/mailbox"
+)
+
+const (
+	// sampleEvery is how often a runner's counters are read. A limit that is broken on and on is one violation each time: what a flood costs the
+	// log is bounded.
+	sampleEvery = time.Second
+	// throttledPart of the time since the last look is what a runner may be stopped by its quota without a violation. A burst that the quota
+	// evens out is what a quota is for.
+	throttledPart = 4
+)
+
+// counters is what was counted of a runner when it was last looked at. Its sandbox alone sees this; the core hears of it as inputs (SB-7).
+type counters struct {
+	mu     sync.Mutex
+	runner sandbox.Runner
+	usage  sandbox.Usage
+	logs   sandbox.LogStats
+	at     time.Time
+	cpu    time.Duration // of all runners of the instance
+	ending bool          // nobody takes inputs any more
+}
+
+// watchRunner looks at the runner and at the progress of the instance, beside the pump, until ctx ends.
+func (p *Instance) watchRunner(ctx context.Context) {
+	tick := time.NewTicker(min(sampleEvery, p.stallAfter()/4))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if r := p.runner.Load(); r != nil {
+				p.lookAt(*r)
+			}
+			p.watchProgress(now)
+		}
+	}
+}
+
+// lookAt reads the counters of a runner that lives.
+func (p *Instance) lookAt(r sandbox.Runner) {
+	usage, err := r.Usage()
+	if err != nil {
+		p.log.Debug("the runner's counters cannot be read; it may just have ended", "err", err)
+		return
+	}
+	p.count(r, usage, r.Logs(), time.Now())
+}
+
+// count compares counters with the last ones, and tells what broke a limit since.
+func (p *Instance) count(r sandbox.Runner, usage sandbox.Usage, logs sandbox.LogStats, now time.Time) {
+	c := &p.counters
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.runner != r {
+		c.runner, c.usage, c.logs, c.at = r, sandbox.Usage{}, sandbox.LogStats{}, time.Time{}
+	}
+	for _, v := range sandbox.Since(c.usage, usage, c.logs, logs) {
+		p.violated(v)
+	}
+	if passed := now.Sub(c.at); !c.at.IsZero() && usage.Throttled > 0 && (usage.Throttled-c.usage.Throttled)*throttledPart > passed {
+		p.violated(sandbox.Violation{Kind: sandbox.ViolationCPU, Limit: int64(passed / throttledPart), Observed: int64(usage.Throttled - c.usage.Throttled),
+			Unit: "ns", Reason: ipc.ReasonSandboxCPU})
+	}
+	c.cpu += max(0, usage.CPU-max(0, c.usage.CPU))
+	c.usage, c.logs, c.at = usage, logs, now
+}
+
+// violated gives a violation to the core, which counts it on its ladder. After the end there is only somebody to tell.
+func (p *Instance) violated(v sandbox.Violation) {
+	p.log.Warn("the runner was refused what is above its ceiling", "reason", v.Reason, "limit", v.Limit, "observed", v.Observed, "unit", v.Unit)
+	if !p.counters.ending {
+		in := &core.Violation{Reason: v.Reason, Limit: v.Limit, Observed: v.Observed, Unit: v.Unit}
+		if p.box.PutUrgent(mailbox.Internal, urgent{input: in}) {
+			return
+		}
+	}
+	p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: v.Reason, Level: guard.Warn, Detail: fmt.Sprintf("%s: limit %d %s, observed %d", v.Kind, v.Limit, v.Unit, v.Observed)})
+}
+
+// lookBack takes the last counters of a runner that has ended: nothing is dropped without a word (law 5, SB-8).
+func (p *Instance) lookBack(r sandbox.Runner) { p.count(r, r.Exit().Usage, r.Logs(), time.Now()) }
+
+// endCounting says that nobody takes inputs any more.
+func (p *Instance) endCounting() {
+	p.counters.mu.Lock()
+	defer p.counters.mu.Unlock()
+	p.counters.ending = true
+}
+
+// processorTime is what all runners of the instance have used until now.
+func (p *Instance) processorTime() time.Duration {
+	if r := p.runner.Load(); r != nil {
+		p.lookAt(*r)
+	}
+	p.counters.mu.Lock()
+	defer p.counters.mu.Unlock()
+	return p.counters.cpu
+}
