@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +27,7 @@ func Create(path string, fill func(*os.File) error) (*os.File, error) {
 		if f, err = create(path, fill); !errors.Is(err, errSwept) {
 			return f, err
 		}
+		time.Sleep(rand.N(time.Millisecond)) // out of step with who sweeps
 	}
 	return nil, err
 }

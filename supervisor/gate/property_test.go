@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"math/big"
 	"math/rand"
 	"slices"
 	"testing"
@@ -375,4 +376,69 @@ func TestScaleIsMonotone(t *testing.T) {
 			rt.Fatalf("%s of which %s are free: %s, %s, %s", quantity, free, none, less, more)
 		}
 	})
+}
+
+// approach lies between the position and the exact sum, moves with the difference, and is exact where that has a form.
+// Proves: GT-1, GT-3
+func TestATargetIsCutTowardsThePosition(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		any := func(label string, low int64) ipc.Decimal {
+			d, ok := ipc.NewDecimal(rapid.Int64Range(low, 1<<62).Draw(rt, label), rapid.IntRange(-40, 40).Draw(rt, label+" exponent"))
+			if !ok {
+				rt.Fatal("62 bits have a form")
+			}
+			return d
+		}
+		now, less, more := any("now", -1<<62), any("less", 0), any("more", 0)
+		if less.Cmp(more) > 0 {
+			less, more = more, less
+		}
+		if rapid.Bool().Draw(rt, "sells") {
+			less, more = less.Neg(), more.Neg()
+		}
+		near, ok := approach(now, less)
+		far, also := approach(now, more)
+		if !ok || !also {
+			rt.Fatalf("%s and %s or %s: no target", now, less, more)
+		}
+		if sum, exact := now.Add(more); exact && far != sum {
+			rt.Fatalf("%s and %s is %s, not %s", now, more, sum, far)
+		}
+		// The numbers lie in this order on the way that the difference goes.
+		way := more.Sign()
+		if way == 0 {
+			return
+		}
+		if near.Cmp(now)*way < 0 || far.Cmp(near)*way < 0 || rat(far).Cmp(new(big.Rat).Add(rat(now), rat(more)))*way > 0 {
+			rt.Fatalf("from %s by %s to %s, by %s to %s", now, less, near, more, far)
+		}
+	})
+}
+
+func rat(d ipc.Decimal) *big.Rat {
+	power := new(big.Rat).SetInt(new(big.Int).Exp(ten, big.NewInt(int64(max(d.E, -d.E))), nil))
+	if d.E < 0 {
+		power.Inv(power)
+	}
+	return power.Mul(power, new(big.Rat).SetInt64(d.M))
+}
+
+// A scale so small that the exact target has 21 digits: with reduce_only beside it the order was always cut to what is reducible and passed.
+// Proves: GT-3
+func TestATinyScaleCutsAndDoesNotRefuse(t *testing.T) {
+	g := newGate(t)
+	spec := g.Policy.Instruments[btc]
+	spec.Lot, spec.MaxQuantity = ipc.Decimal{}, ipc.Decimal{}
+	g.Policy.Instruments[btc] = spec
+	g.Book.set(btc, ipc.MustDecimal("56537.6"))
+	accept(t, g, 1, &ipc.PositionIntent{Instrument: btc, TargetQuantity: ipc.MustDecimal("583.077")}, unrestricted())
+	r := ipc.Restriction{SizeFactor: ipc.MustDecimal("0.0000000260046519")}
+	v := judge(t, g, intent(9, 0, "", &ipc.PositionIntent{Instrument: btc, TargetQuantity: ipc.MustDecimal("-0.4")}), 9, 0, Join([]Held{{ID: "s", Restriction: r}}))
+	if !v.Permitted() {
+		t.Fatalf("refused: %s", v.Detail)
+	}
+	target := v.Intent.Body.(*ipc.PositionIntent).TargetQuantity
+	if want := ipc.MustDecimal("55954.5215449117053"); target != want {
+		t.Errorf("the target is %s, want %s: 583.078 can be sold, and of the rest a forty-millionth", target, want)
+	}
 }

@@ -91,7 +91,7 @@ func (g *Gate) restrictPosition(r *Request, v *Verdict, p *ipc.PositionIntent) {
 	if side == ipc.SideSell {
 		allowed = allowed.Neg()
 	}
-	target, ok := now.Add(allowed)
+	target, ok := approach(now, allowed)
 	if !ok {
 		v.refuse(ipc.ReasonQuantityTooLarge, "a target between %s and the position %s is out of range", p.TargetQuantity, now)
 		return

@@ -39,6 +39,29 @@ func addDown(x, y ipc.Decimal) ipc.Decimal {
 	return towardZero(power.Mul(power, big.NewInt(x.M)).Add(power, big.NewInt(y.M)), int(y.E))
 }
 
+// approach is now + delta, exact where that has a form, else the next number towards now that has one: a target of more than 19 digits is cut to
+// less trading, not refused, or a scale alone would refuse what a scale and reduce_only let pass.
+func approach(now, delta ipc.Decimal) (ipc.Decimal, bool) {
+	if sum, ok := now.Add(delta); ok {
+		return sum, true
+	}
+	x, y := now, delta
+	if x.E < y.E {
+		x, y = y, x
+	}
+	m := new(big.Int).Exp(ten, big.NewInt(int64(x.E)-int64(y.E)), nil)
+	m.Mul(m, big.NewInt(x.M)).Add(m, big.NewInt(y.M))
+	e, dropped := int(y.E), new(big.Int)
+	for m.Sign() != 0 && (!m.IsInt64() || e < leastExponent) {
+		m.QuoRem(m, ten, dropped)
+		if towards := -delta.Sign(); dropped.Sign() == towards {
+			m.Add(m, big.NewInt(int64(towards)))
+		}
+		e++
+	}
+	return ipc.NewDecimal(m.Int64(), e)
+}
+
 // Exponents of a decimal, as its wire form has them.
 const leastExponent, mostExponent = -128, 127
 
