@@ -239,6 +239,7 @@ func judge(dir string) (detected []error, end map[int]*reported) {
 
 // Proves: ST-4, NN-3
 func TestDamageIsDetectedOrHarmless(t *testing.T) {
+	t.Parallel()
 	trials := trialsOf(t, 1000)
 	seed := seedOf(t)
 	rng := rand.New(rand.NewPCG(seed, 2))

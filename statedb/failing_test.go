@@ -74,6 +74,7 @@ func kindOf(err error) string {
 //
 // Proves: NN-3, RS-5, ST-4
 func TestEveryWriteMayFail(t *testing.T) {
+	t.Parallel()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Fatalf("%v; install strace (apt-get install strace)", err)

@@ -3,6 +3,7 @@ package crash
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failures is N of the N-th call that fails.
-const failures = 100
+// failures is how many calls fail per change, each in a world of its own. The ledger alone has a hundred (statedb, TestEveryWriteMayFail).
+const failures = 40
 
 // The N-th write, sync or truncation of the state directory fails, alone or with the nineteen after it: with EIO, or for want of space. The
 // supervisor fails closed, and goes on by itself where it can; after one more run I was told what it is told without, and nothing twice.
@@ -24,10 +25,11 @@ func TestFailingDisk(t *testing.T) {
 	total := s.countPoints()[moment{"", true}]
 	c := newCampaign(t, failures)
 	c.run(func(seed uint64, _ *rand.Rand) (int, error) {
-		n := int((seed-1)%failures) + 1
-		at, many, errno := n, 1, syscall.EIO
+		// Odd worlds take one call after the other, which is the start for long; even ones lie evenly over the run, however many there are.
+		at, many, errno := 1+int(seed/2)%total, 1, syscall.EIO
 		if seed%2 == 0 {
-			at = 1 + n*total/(failures+1) // the first hundred are all of the start
+			_, part := math.Modf(float64(seed) * math.Phi)
+			at = 1 + int(part*float64(total))
 		}
 		if seed%3 == 0 {
 			errno = syscall.ENOSPC
