@@ -237,34 +237,47 @@ func next(fd int) (a announcement, ended bool, err error) {
 	return announcement{}, false, fmt.Errorf("take an announcement: %w", errno)
 }
 
-func (l *latch) answer(raw interface{ Control(func(uintptr)) error }, a announcement) error {
-	r := reply{id: a.id, flags: flagContinue}
-	pass := false
+// judge decides on one announcement; pass tells that this is the exec which makes the strategy.
+func (l *latch) judge(a announcement) (r reply, pass bool) {
+	r = reply{id: a.id, flags: flagContinue}
+	refused := reply{id: a.id, errno: -int32(unix.EPERM)}
 	switch int(a.nr) {
 	case unix.SYS_EXECVE:
-		if passed, err := l.hasPassed(); passed || err != nil || int32(a.pid) != l.leader.Load() {
-			r.flags, r.errno = 0, -int32(unix.EPERM)
-			break
+		passed, err := l.hasPassed()
+		if err != nil || int32(a.pid) != l.leader.Load() {
+			return refused, false
+		}
+		if passed {
+			// A signal that comes between the kernel's taking of an answer and the caller's waking makes the kernel forget the answer and ask again
+			// for the same call (runc's init is a Go program, which signals itself every 10 ms). Until the process is another program than it was,
+			// nothing of the strategy has run.
+			if success, ended := l.became(); success || ended {
+				return refused, false
+			}
+			return r, false
 		}
 		l.mu.Lock()
 		l.program = programOf(a.pid)
 		l.mu.Unlock()
 		if err := l.before(int(a.pid)); err != nil {
-			r.flags, r.errno = 0, -int32(unix.EPERM)
 			l.settle(false, err)
-			break
+			return refused, false
 		}
-		pass = true
+		return r, true
 	case unix.SYS_EXIT, unix.SYS_EXIT_GROUP:
 		if a.nr == unix.SYS_EXIT && int32(a.pid) != l.leader.Load() {
-			break // one thread ends, the program goes on
+			return r, false // one thread ends, the program goes on
 		}
 		l.mu.Lock()
 		l.status, l.announced = int(a.args[0]&0xff), true
 		l.mu.Unlock()
-	default: // the same calls by the numbers of another table (x32)
-		r.flags, r.errno = 0, -int32(unix.EPERM)
+		return r, false
 	}
+	return refused, false // the same calls by the numbers of another table (x32)
+}
+
+func (l *latch) answer(raw interface{ Control(func(uintptr)) error }, a announcement) error {
+	r, pass := l.judge(a)
 	var errno unix.Errno
 	err := raw.Control(func(fd uintptr) {
 		_, _, errno = unix.Syscall(unix.SYS_IOCTL, fd, ioctlSend, uintptr(unsafe.Pointer(&r)))
