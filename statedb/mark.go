@@ -222,8 +222,9 @@ func (m *mark) flush() error {
 	}
 	m.mu.Lock()
 	m.dirty = false
+	f := m.f
 	m.mu.Unlock()
-	err := unix.Fdatasync(int(m.f.Fd()))
+	err := unix.Fdatasync(int(f.Fd()))
 	if err == nil {
 		return nil
 	}

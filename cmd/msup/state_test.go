@@ -178,11 +178,12 @@ func TestVerifyNamesTheBadRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := bytes.Index(data, []byte("SYN-A.SIM"))
-	if at < 0 {
+	// Everywhere: SQLite leaves old copies of rows in the unused part of its pages, and damage there is none.
+	damaged := bytes.ReplaceAll(data, []byte("SYN-A.SIM"), []byte("RYN-A.SIM"))
+	if bytes.Equal(damaged, data) {
 		t.Fatal("no event of SYN-A.SIM in the ledger")
 	}
-	data[at] ^= 1
+	data = damaged
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
