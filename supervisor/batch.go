@@ -9,9 +9,11 @@ import (
 	"github.com/msup/msup/supervisor/mailbox"
 )
 
-// Batches go to the persister at once when somebody waits for them, else after this time or size.
+// BatchDelay is how long inputs that nobody waits for may stay in memory before they go to the ledger (RS-5).
+const BatchDelay = 25 * time.Millisecond
+
 const (
-	batchDelay = 25 * time.Millisecond
+	// batchBytes is the size at which a batch goes at once, as it does when somebody waits for it.
 	batchBytes = 256 << 10
 	// intentBytes holds nearly every encoded intent: growing to it would be four allocations on the way to the offer.
 	intentBytes = 512
@@ -100,7 +102,7 @@ func (p *Instance) flushIfDue() error {
 	if b.empty() {
 		return nil
 	}
-	if b.urgent || len(b.inputs) >= batchBytes || time.Since(b.since) >= batchDelay {
+	if b.urgent || len(b.inputs) >= batchBytes || time.Since(b.since) >= BatchDelay {
 		p.submit(nil)
 	}
 	return nil

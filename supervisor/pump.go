@@ -246,7 +246,7 @@ func (p *Instance) sleep() (time.Duration, bool) {
 	if p.batch.empty() {
 		return most, any
 	}
-	return min(most, max(0, batchDelay-time.Since(p.batch.since))), true
+	return min(most, max(0, BatchDelay-time.Since(p.batch.since))), true
 }
 
 // deliver hands one event to the strategy and takes its answer: one step.

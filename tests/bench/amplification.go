@@ -13,6 +13,7 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/statedb"
+	"github.com/msup/msup/supervisor"
 	"github.com/msup/msup/supervisor/core"
 )
 
@@ -20,8 +21,8 @@ import (
 const (
 	loadRate      = 100_000
 	loadInstances = 50
-	loadTick      = 5 * time.Millisecond // the pump's longest delay of a batch
-	ordersPer     = 100                  // events
+	loadTick      = supervisor.BatchDelay
+	ordersPer     = 100 // events
 )
 
 // amplification writes what instances write under that load, at that rate, and compares what the process sent to the disk with what the
