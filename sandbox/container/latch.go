@@ -248,8 +248,8 @@ func (l *latch) judge(a announcement) (r reply, pass bool) {
 			return refused, false
 		}
 		if passed {
-			// A signal that comes between the kernel's taking of an answer and the caller's waking makes the kernel forget the answer and ask again
-			// for the same call (runc's init is a Go program, which signals itself every 10 ms). Until the process is another program than it was,
+			// A signal that interrupts the caller makes the kernel ask again for the same call, and it may come when an answer is already on
+			// its way (a start was refused like that once; inferred, not reproduced). Until the process is another program than it was,
 			// nothing of the strategy has run.
 			if success, ended := l.became(); success || ended {
 				return refused, false
