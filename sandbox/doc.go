@@ -1,8 +1,8 @@
 // Package sandbox is the contract between the supervisor and whatever runs strategy code: a Sandbox starts Runners,
-// a Runner is one process tree that can always be killed.
+// a Runner can always be killed, and is a process tree of its own everywhere but at L0.
 //
 // Strategy code never runs in the supervisor. Each isolation level is an implementation of Sandbox in a folder of its
-// own (process is L1; container and wasm join later) and must pass the one conformance suite in sandboxtest.
+// own (thread is L0, process L1, wasm L2, container L3) and must pass the one conformance suite in sandboxtest.
 // The supervisor declares the port it needs; cmd/msup hands it an implementation.
 //
 // # What is guaranteed
