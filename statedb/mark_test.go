@@ -353,6 +353,34 @@ func TestShortReadersWaitForTheEmptyingOfTheLog(t *testing.T) {
 	wait("the log never started over", func() bool { fill(t, in, 1); return db.Stats().Emptied > 0 })
 }
 
+// A start that was killed between the ledger and the checkpoints lost nothing: there was no instance yet.
+//
+// Proves: NN-3, ST-4
+func TestVerifyAfterAnUnfinishedStart(t *testing.T) {
+	dir := t.TempDir()
+	db := open(t, dir, Options{})
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	slots := filepath.Join(dir, "checkpoints.db")
+	if err := os.Remove(slots); err != nil {
+		t.Fatal(err)
+	}
+	mustVerify(t, dir)
+	db = open(t, dir, Options{})
+	fill(t, openInstance(t, db, "i"), 1)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(slots); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Verify(dir)
+	if err != nil || len(r.Problems) != 1 || !errors.Is(r.Problems[0], ErrCorrupt) {
+		t.Errorf("checkpoints that are missing beside an instance: %+v, %v", r, err)
+	}
+}
+
 // Proves: NN-3
 func TestVerifyBesideARunningSupervisor(t *testing.T) {
 	db := open(t, t.TempDir(), Options{Durability: Process, WALTarget: 64 << 10})

@@ -83,7 +83,8 @@ func Verify(dir string) (*Report, error) {
 		r.Problems = append(r.Problems, err)
 	}
 	slots := &slotStore{path: filepath.Join(dir, checkpointSchema.file)}
-	if err := slots.openReadOnly(); err != nil {
+	// A start makes the ledger, then the checkpoints, then the first instance: killed between them it leaves no checkpoints.
+	if err := slots.openReadOnly(len(states) > 0); err != nil {
 		r.Problems = append(r.Problems, err)
 	}
 	defer func() { _ = slots.close() }()
@@ -140,10 +141,13 @@ func verifyInstance(c *conn, slots *slotStore, st *state, marks map[int64]markRe
 	return rep
 }
 
-// openReadOnly gives a store that can only be read.
-func (s *slotStore) openReadOnly() error {
+// openReadOnly gives a store that can only be read; needed says that a missing one is a fault.
+func (s *slotStore) openReadOnly(needed bool) error {
 	version, err := inspectSlots(s.path)
 	if err == nil && version == 0 {
+		if !needed {
+			return nil
+		}
 		err = &Error{Kind: ErrCorrupt, Place: s.path, Cause: "empty or missing", Remedy: "the next start makes it again; checkpoints that were in it are lost"}
 	}
 	if err == nil {

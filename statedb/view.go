@@ -62,7 +62,7 @@ func OpenView(dir string) (v *View, err error) {
 	slices.SortFunc(states, func(a, b *state) int { return compareAddress(a.addr, b.addr) })
 	v.states = states
 	// Slots that cannot be read are a problem of each instance: its log may do without them.
-	if err := v.db.slots.openReadOnly(); err != nil {
+	if err := v.db.slots.openReadOnly(len(states) > 0); err != nil {
 		v.db.slots.broken = err
 	}
 	return v, nil

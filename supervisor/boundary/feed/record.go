@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/msup/msup/ipc"
 )
@@ -232,15 +233,9 @@ func (r *record) setText(name string, text []byte) error {
 	case "status":
 		r.status, err = word(statusNames, text)
 	case "trade_id":
-		if len(text) > ipc.MaxIDBytes {
-			return fmt.Errorf("trade_id of %d bytes; at most %d are read", len(text), ipc.MaxIDBytes)
-		}
-		r.tradeID = string(text)
+		r.tradeID, err = freeText(text, ipc.MaxIDBytes)
 	case "reason":
-		if len(text) > ipc.MaxTagBytes {
-			return fmt.Errorf("reason of %d bytes; at most %d are read", len(text), ipc.MaxTagBytes)
-		}
-		r.reason = string(text)
+		r.reason, err = freeText(text, ipc.MaxTagBytes)
 	default:
 		var n uint64
 		if n, err = strconv.ParseUint(string(text), 10, 64); err != nil {
@@ -254,6 +249,17 @@ func (r *record) setText(name string, text []byte) error {
 		return fmt.Errorf("field %q: %w", name, err)
 	}
 	return nil
+}
+
+// freeText is what a source may write as it likes, as far as a message can carry it.
+func freeText(text []byte, most int) (string, error) {
+	if len(text) > most {
+		return "", fmt.Errorf("%d bytes; at most %d are read", len(text), most)
+	}
+	if !utf8.Valid(text) {
+		return "", refuse("write the file as UTF-8", "%q is not UTF-8", clip(text))
+	}
+	return string(text), nil
 }
 
 // setNumber stores a whole-number field; false when the name is none.
