@@ -12,6 +12,7 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/supervisor/socket"
 )
 
 // ErrPoked says that a wait for the runner was interrupted because something urgent arrived; the wait can be taken up again.
@@ -51,7 +52,11 @@ func OpenSession(ctx context.Context, r sandbox.Runner, packageHash string, maxA
 	if err != nil {
 		return nil, unconnected(ctx, r, err)
 	}
-	conn := ipc.NewConn(stream, ipc.FromRunner)
+	direct, err := socket.Direct(stream)
+	if err != nil {
+		return nil, fmt.Errorf("taking the runner's socket: %w", errors.Join(err, stream.Close()))
+	}
+	conn := ipc.NewConn(direct, ipc.FromRunner)
 	conn.Frames().SetBudget(ipc.RunnerFrames)
 	defer func() {
 		if err != nil {
