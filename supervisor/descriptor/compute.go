@@ -2,7 +2,6 @@ package descriptor
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -33,7 +32,7 @@ type Compute struct {
 // Asks reports whether somebody answers compute requests of the strategy.
 func (d *Descriptor) Asks() bool { return d.Compute.Entry != "" || len(d.Services) > 0 }
 
-var reClass = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}:[A-Za-z_][A-Za-z0-9_]{0,63}$`)
+var reClass = formOf(`^[A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}:[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 
 // computeResourceNames are the rows of [resources] that [compute] has too.
 var computeResourceNames = []string{"cpu_cores", "memory_mb", "threads", "open_files", "tmp_mb", "log_lines_per_second", "log_bytes_per_run", "restarts_per_hour"}

@@ -2,7 +2,6 @@ package descriptor
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -10,7 +9,7 @@ import (
 )
 
 // reSecretName finds configuration names that ask for a secret. Strategies get none.
-var reSecretName = regexp.MustCompile(`(^|_)(password|passwd|passphrase|secret|api_?key|private_?key|access_?token)$`)
+var reSecretName = formOf(`(^|_)(password|passwd|passphrase|secret|api_?key|private_?key|access_?token)$`)
 
 // configSchema binds the tables under [config].
 func (w *walker) configSchema(root section) ConfigSchema {

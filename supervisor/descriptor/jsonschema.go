@@ -3,7 +3,6 @@ package descriptor
 import (
 	"encoding/json"
 	"fmt"
-	"regexp"
 )
 
 // schemaDialect is the JSON Schema version that Schema writes.
@@ -129,7 +128,7 @@ func (p *prop) shape() map[string]any {
 }
 
 // decimalSchema describes money: digits in quotes, or an integer.
-func decimalSchema(re *regexp.Regexp, positive bool) map[string]any {
+func decimalSchema(re *form, positive bool) map[string]any {
 	text := map[string]any{"type": "string", "pattern": re.String(), "maxLength": maxDecimalChars}
 	whole := map[string]any{"type": "integer", "minimum": -999999999999999999, "maximum": 999999999999999999}
 	switch re {

@@ -2,7 +2,6 @@ package descriptor
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -57,7 +56,7 @@ func ladderRow(doc string) prop {
 		integer("degrade", "violations", "So many open the breaker; 0 = never.", nil, 0, 1e6),
 		integer("halt", "violations", "So many halt the instance; 0 = never.", nil, 0, 1e6),
 	}}
-	return prop{name: "ladders", kind: aMap, elem: &elem, pattern: regexp.MustCompile(`^(` + strings.Join(ladderKinds(), "|") + `)$`),
+	return prop{name: "ladders", kind: aMap, elem: &elem, pattern: formOf(`^(` + strings.Join(ladderKinds(), "|") + `)$`),
 		hint: "must be one of " + strings.Join(ladderKinds(), ", "), example: `{ log = { window_s = 300, degrade = 60, halt = 240 } }`, doc: doc}
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -238,5 +239,35 @@ func TestPageExamplesDecode(t *testing.T) {
 	}
 	if seen < 3 {
 		t.Errorf("%d examples, want one of each file", seen)
+	}
+}
+
+// A form is compiled when it is first needed: one that cannot be would panic at a user's.
+//
+// Proves: DM-1
+func TestEveryFormCompiles(t *testing.T) {
+	forms := []*form{reHash, reZero, reEd25519Key, reSecretName}
+	var walk func(p *prop)
+	walk = func(p *prop) {
+		if p.pattern != nil {
+			forms = append(forms, p.pattern)
+		}
+		if p.elem != nil {
+			walk(p.elem)
+		}
+		for i := range p.props {
+			walk(&p.props[i])
+		}
+	}
+	for _, table := range []prop{strategyTable, deploymentTable, instrumentsTable} {
+		walk(&table)
+	}
+	if len(forms) < 40 {
+		t.Errorf("%d forms", len(forms))
+	}
+	for _, f := range forms {
+		if _, err := regexp.Compile(f.String()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,14 +1,12 @@
 package descriptor
 
-import "regexp"
-
 // The forms of what a service is addressed by.
 var (
-	reServiceURL  = regexp.MustCompile(`^https?://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,256})?$`)
-	reServicePath = regexp.MustCompile(`^/[A-Za-z0-9._~/-]{0,256}$`)
-	reHeader      = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,63}$`)
-	rePrefix      = regexp.MustCompile(`^[A-Za-z0-9._-]{0,32} ?$`)
-	reTaskName    = regexp.MustCompile(`^[a-z][a-z0-9_.-]{0,63}$`)
+	reServiceURL  = formOf(`^https?://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]{0,256})?$`)
+	reServicePath = formOf(`^/[A-Za-z0-9._~/-]{0,256}$`)
+	reHeader      = formOf(`^[A-Za-z][A-Za-z0-9-]{0,63}$`)
+	rePrefix      = formOf(`^[A-Za-z0-9._-]{0,32} ?$`)
+	reTaskName    = formOf(`^[a-z][a-z0-9_.-]{0,63}$`)
 )
 
 // MaxServiceBytes bounds request and response of a service: both travel in an answer's or a delivery's frame.

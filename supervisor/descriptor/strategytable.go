@@ -2,7 +2,6 @@ package descriptor
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -63,7 +62,7 @@ var Units = []string{
 	"ticks", "lots", "fraction", "percent", "bp", "ms", "s", "min", "h", "days", "bars", "events", "steps", "base", "quote", "contracts", "count", "hz",
 }
 
-var reUnit = regexp.MustCompile(`^(` + strings.Join(Units, "|") + `|[A-Z][A-Z0-9]{1,11})$`)
+var reUnit = formOf(`^(` + strings.Join(Units, "|") + `|[A-Z][A-Z0-9]{1,11})$`)
 
 func names[T any](items []T, name func(T) string) []string {
 	out := make([]string, len(items))

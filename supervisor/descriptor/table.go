@@ -1,8 +1,6 @@
 package descriptor
 
-import (
-	"regexp"
-)
+import ()
 
 // kind is the shape of a value in a file.
 type kind uint8
@@ -31,7 +29,7 @@ type prop struct {
 	min, max float64
 	ranged   bool // min and max count: values of numbers, number of list items and map entries
 	enum     []string
-	pattern  *regexp.Regexp // of strings and decimals written as strings, of keys of maps
+	pattern  *form          // of strings and decimals written as strings, of keys of maps
 	hint     string         // what pattern means, in words: "must be …"
 	positive bool           // decimals: above zero
 	unique   bool           // lists: no item twice
@@ -59,34 +57,34 @@ func (p prop) with(minimum, maximum float64) prop {
 
 // The forms of strings. They are anchored, and legal in RE2 and ECMA 262 alike, because JSON Schema uses the latter.
 var (
-	reStrategyID   = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
-	reInstanceID   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$`)
-	reInstrumentID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,127}$`)
-	reGlob         = regexp.MustCompile(`^[A-Za-z0-9._:@+/*?-]{1,128}$`)
-	reAsset        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
-	reTag          = regexp.MustCompile(`^[a-z][a-z0-9_.]{0,63}$`)
-	reConfigName   = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
-	reEnvName      = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-	rePath         = regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,1000}$`)
-	reText         = regexp.MustCompile(`^[^\x00-\x1f\x7f]{0,512}$`)
-	reSemVer       = regexp.MustCompile(`^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})` +
+	reStrategyID   = formOf(`^[a-z][a-z0-9_-]{0,63}$`)
+	reInstanceID   = formOf(`^[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}$`)
+	reInstrumentID = formOf(`^[A-Za-z0-9][A-Za-z0-9._:@+/-]{0,127}$`)
+	reGlob         = formOf(`^[A-Za-z0-9._:@+/*?-]{1,128}$`)
+	reAsset        = formOf(`^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$`)
+	reTag          = formOf(`^[a-z][a-z0-9_.]{0,63}$`)
+	reConfigName   = formOf(`^[a-z][a-z0-9_]{0,63}$`)
+	reEnvName      = formOf(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	rePath         = formOf(`^[^\x00-\x1f\x7f]{1,1000}$`)
+	reText         = formOf(`^[^\x00-\x1f\x7f]{0,512}$`)
+	reSemVer       = formOf(`^(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})` +
 		`(-((0|[1-9][0-9]{0,8}|[0-9]{0,16}[A-Za-z-][0-9A-Za-z-]{0,31})(\.(0|[1-9][0-9]{0,8}|[0-9]{0,16}[A-Za-z-][0-9A-Za-z-]{0,31})){0,7}))?` +
 		`(\+[0-9A-Za-z-]{1,32}(\.[0-9A-Za-z-]{1,32}){0,7})?$`)
-	reDecimal    = regexp.MustCompile(`^-?[0-9]{1,18}(\.[0-9]{1,17})?$`)
-	reUnsigned   = regexp.MustCompile(`^[0-9]{1,18}(\.[0-9]{1,17})?$`)
-	reFraction   = regexp.MustCompile(`^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$`)
-	reZero       = regexp.MustCompile(`^0+(\.0+)?$`)
-	reEntry      = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}:[A-Za-z_][A-Za-z0-9_]{0,63}|[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){0,7})$`)
-	reInside     = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){0,7}$`)
-	reHost       = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}(\.[a-z0-9][a-z0-9-]{0,62}){0,7}(:[0-9]{1,5})?$`)
-	reHash       = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	reEd25519Key = regexp.MustCompile(`^[A-Za-z0-9+/]{43}=$`)
+	reDecimal    = formOf(`^-?[0-9]{1,18}(\.[0-9]{1,17})?$`)
+	reUnsigned   = formOf(`^[0-9]{1,18}(\.[0-9]{1,17})?$`)
+	reFraction   = formOf(`^(0(\.[0-9]{1,17})?|1(\.0{1,17})?)$`)
+	reZero       = formOf(`^0+(\.0+)?$`)
+	reEntry      = formOf(`^([A-Za-z_][A-Za-z0-9_]{0,63}(\.[A-Za-z_][A-Za-z0-9_]{0,63}){0,7}:[A-Za-z_][A-Za-z0-9_]{0,63}|[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){0,7})$`)
+	reInside     = formOf(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}){0,7}$`)
+	reHost       = formOf(`^[a-z0-9][a-z0-9-]{0,62}(\.[a-z0-9][a-z0-9-]{0,62}){0,7}(:[0-9]{1,5})?$`)
+	reHash       = formOf(`^[0-9a-f]{64}$`)
+	reEd25519Key = formOf(`^[A-Za-z0-9+/]{43}=$`)
 )
 
 // maxDecimalChars keeps every mantissa within 18 digits, so that it always fits an i64.
 const maxDecimalChars = 19
 
-func str(name, doc string, re *regexp.Regexp, hint string) prop {
+func str(name, doc string, re *form, hint string) prop {
 	return prop{name: name, kind: aString, doc: doc, pattern: re, hint: hint}
 }
 
@@ -106,7 +104,7 @@ func boolean(name, doc string, def bool) prop {
 	return prop{name: name, kind: aBool, doc: doc, def: def}
 }
 
-func decimal(name, unit, doc string, re *regexp.Regexp, def any) prop {
+func decimal(name, unit, doc string, re *form, def any) prop {
 	hint := "must be a decimal of at most 18 digits in quotes, not below zero"
 	if re == reFraction {
 		hint = "must be a fraction from 0 to 1 in quotes"
