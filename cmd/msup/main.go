@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/msup/msup/sandbox/process"
+	_ "github.com/msup/msup/sandbox/stage2" // most runners begin there, before this package is initialised
 	"github.com/msup/msup/sandbox/warden"
 )
 
@@ -18,7 +19,7 @@ import (
 var version = "0.1.0-dev"
 
 func main() {
-	process.Init(programs()...) // the second stage of the process sandbox is this same binary
+	process.Init(programs()...) // the second stage of the process sandbox is this same binary; a proxy of services begins here
 	warden.Init(openers())      // and so is the helper that keeps root
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := execute(ctx, os.Args[1:], os.Stdout, os.Stderr)

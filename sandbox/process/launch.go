@@ -154,12 +154,13 @@ func (r *runner) spawn(ctx context.Context, o orders, trees []*os.File) (err err
 		Dir: "/",
 		// Stage two lives for some ms: it needs no garbage collector, and few threads.
 		// Go would also look for a CPU quota and keep the host's cgroup files open, which a built-in program may not have.
-		Env:   []string{"GOGC=off", "GOMAXPROCS=2", "GOTRACEBACK=single", "GODEBUG=containermaxprocs=0"},
+		// A test binary with the race detector would sleep a second at every end.
+		Env:   []string{"GOGC=off", "GOMAXPROCS=2", "GOTRACEBACK=single", "GODEBUG=containermaxprocs=0", "GORACE=atexit_sleep_ms=0"},
 		Files: append([]*os.File{null, outW, errW, controlR, statusW}, trees...),
 		Sys:   r.namespaces(),
 	}
 	attr.Sys.PidFD = &r.pidfd
-	if r.proc, err = startProcess(attr); err != nil {
+	if r.proc, err = startProcess(stage2Argv(o), attr); err != nil {
 		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "start a process in new namespaces", Err: err, Remedy: remedyUserNS}
 	}
 	r.logs = sandbox.NewLogLimiter(r.spec.Limits, r.spec.Log)
@@ -275,7 +276,7 @@ func (r *runner) gid() int {
 
 // startProcess forks on one operating-system thread that never ends: the kernel sends PDEATHSIG when the *thread* that
 // forked ends, not the process.
-func startProcess(attr *os.ProcAttr) (*os.Process, error) {
+func startProcess(argv []string, attr *os.ProcAttr) (*os.Process, error) {
 	spawnOnce.Do(func() {
 		go func() {
 			runtime.LockOSThread()
@@ -289,7 +290,7 @@ func startProcess(attr *os.ProcAttr) (*os.Process, error) {
 	done := make(chan struct{})
 	spawnQueue <- func() {
 		defer close(done)
-		p, err = os.StartProcess("/proc/self/exe", []string{stage2Name}, attr)
+		p, err = os.StartProcess("/proc/self/exe", argv, attr)
 	}
 	<-done
 	return p, err

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stage2Name is argv[0] of stage two, by which Init recognises it.
+// stage2Name is argv[0] of stage two, by which Init recognises it; argv[1] is the built-in program that it goes on as, if any.
 const stage2Name = "msup-sandbox-stage-two"
 
 // The descriptors that stage two inherits. Detached mounts follow from firstMountFD.

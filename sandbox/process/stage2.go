@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -18,7 +20,7 @@ import (
 // a binary that starts runners calls it first, with the built-in programs that its specs may name.
 func Init(programs ...Program) {
 	builtIn = programs
-	if len(os.Args) == 0 || os.Args[0] != stage2Name {
+	if !isStageTwo() {
 		return
 	}
 	runtime.LockOSThread() // credentials and Landlock are per thread; this one becomes the strategy
@@ -37,6 +39,27 @@ func Init(programs ...Program) {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(setupFailedStatus)
+}
+
+// Early is Init for an initialiser that runs before main (see sandbox/stage2): a stage two that is to go on as another program than these is
+// left to Init, and so is everything in any other process.
+func Early(programs ...Program) {
+	if !isStageTwo() {
+		return
+	}
+	if known := func(p Program) bool { return p.Name == os.Args[1] }; len(os.Args) == 1 || slices.ContainsFunc(programs, known) {
+		Init(programs...)
+	}
+}
+
+func isStageTwo() bool { return len(os.Args) > 0 && os.Args[0] == stage2Name }
+
+// stage2Argv tells stage two which built-in program it will be, if any, before it can read its orders.
+func stage2Argv(o orders) []string {
+	if len(o.Argv) > 0 && strings.HasPrefix(o.Argv[0], sandbox.ProgramPrefix) {
+		return []string{stage2Name, o.Argv[0]}
+	}
+	return []string{stage2Name}
 }
 
 const setupFailedStatus = 125

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/sandbox/process"
+	_ "github.com/msup/msup/sandbox/stage2" // as in msup
 	"github.com/msup/msup/sandbox/wasm"
 )
 
