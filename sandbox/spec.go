@@ -26,9 +26,10 @@ type Spec struct {
 	Address ipc.Address
 	Lane    ipc.Lane
 	Argv    []string // Argv[0] is an absolute path inside the sandbox, or the name of a built-in program (ProgramPrefix)
-	Env     []string // the complete environment as KEY=value; nothing is inherited (MSUP_SOCKET is added)
-	Dir     string   // working directory inside; "" means "/"
-	Binds   []Bind
+	// Env is the complete environment as KEY=value; nothing is inherited. MSUP_SOCKET is added, and HOME=/tmp in a container that is given none.
+	Env   []string
+	Dir   string // working directory inside; "" means "/"
+	Binds []Bind
 	// Writable is for one-shot jobs such as `msup build`; a strategy has only its /tmp.
 	Writable []Writable
 	Limits   Limits

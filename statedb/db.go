@@ -269,10 +269,15 @@ func (db *DB) shutdown() error {
 		errs = append(errs, db.read.close())
 	}
 	if db.writer != nil {
-		if err := db.writer.c.script("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
-			errs = append(errs, diskError(db.writer.c.path, "emptying the write-ahead log", err))
+		err := db.writer.c.script("PRAGMA wal_checkpoint(TRUNCATE)")
+		if err != nil {
+			err = diskError(db.writer.c.path, "emptying the write-ahead log", err)
 		}
-		errs = append(errs, db.writer.c.close())
+		if errors.Is(err, ErrDiskFull) { // nothing is lost: what was reported lies in the log
+			db.log.Warn("the write-ahead log is left for the next start to empty", "err", err)
+			err = nil
+		}
+		errs = append(errs, err, db.writer.c.close())
 	}
 	if db.mark != nil {
 		errs = append(errs, db.mark.close())

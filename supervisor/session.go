@@ -117,6 +117,10 @@ func (s *Session) sent(err error) error {
 	return s.ended(err, ipc.ReasonRunnerExited)
 }
 
+// endPatience is how long a runner whose connection has ended may take to be gone: on a busy machine what cleans up behind it took more than 2 s,
+// and an operator's kill was then taken for a fault of the delivery. A runner that lives on without its connection meets its deadline before.
+const endPatience = 10 * time.Second
+
 // ended turns a failed read or write into what the runner did: a broken protocol, or an end whose cause the sandbox knows.
 func (s *Session) ended(err error, otherwise ipc.ReasonCode) error {
 	var malformed *ipc.DecodeError
@@ -144,7 +148,7 @@ func (s *Session) ended(err error, otherwise ipc.ReasonCode) error {
 			return sessionError(reason, "the runner %s. %s: %w", exit, exit.Detail, sandbox.ErrLost)
 		}
 		return sessionError(reason, "the runner %s. %s", exit, exit.Detail)
-	case <-time.After(2 * time.Second):
+	case <-time.After(endPatience):
 		return &SessionError{Reason: otherwise, Err: err}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/containerd/api/services/version/v1"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/sandboxtest"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
@@ -336,7 +337,7 @@ const supervisorEnv = "MSUP_TEST_SUPERVISOR"
 
 // actAsSupervisor runs one strategy until it is killed.
 func actAsSupervisor(t *testing.T, dir string) {
-	cfg := Config{Daemon: daemonIn(dir), RuntimeDir: filepath.Join(dir, "r"), CgroupParent: os.Getenv(parentEnv), Prepare: true}
+	cfg := Config{Daemon: daemonIn(dir), RuntimeDir: filepath.Join(dir, "r"), CgroupParent: sandboxtest.CgroupParent(t), Prepare: true}
 	s, err := Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -355,7 +356,7 @@ func TestSupervisorKilled(t *testing.T) {
 	if dir := os.Getenv(supervisorEnv); dir != "" {
 		actAsSupervisor(t, dir)
 	}
-	dir, parent := shortDir(t), testParent(t)
+	dir, parent := shortDir(t), sandboxtest.CgroupParent(t)
 	cmd := exec.Command("/proc/self/exe", "-test.run=^TestSupervisorKilled$")
 	cmd.Env = append(os.Environ(), supervisorEnv+"="+dir)
 	out, err := cmd.StdoutPipe()

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/sandboxtest"
 )
 
 func makeExecutable(t *testing.T, path string) {
@@ -119,7 +120,7 @@ func TestNoUserNamespaces(t *testing.T) {
 // Proves: SB-L3, SB-2
 func TestNoMemoryController(t *testing.T) {
 	if os.Getenv(insideEnv) == "" {
-		testParent(t)
+		sandboxtest.CgroupParent(t)
 		inside(t, "TestNoMemoryController", "--mount", "umount /sys/fs/cgroup/memory\numount /sys/fs/cgroup/pids")
 		return
 	}

@@ -22,17 +22,18 @@ const imageEnv = "MSUP_TEST_IMAGE"
 //
 // Proves: SB-L3, NN-2, SB-2, SB-3, SB-4, SB-6, SB-8
 func TestConformanceImage(t *testing.T) {
-	cfg := conformance(t)
-	ref := os.Getenv(imageEnv)
-	if ref == "" {
-		d, err := OpenDaemon(t.Context(), DaemonConfig{Address: os.Getenv(addressEnv), CallTimeout: callTimeout()})
+	cfg := conformance(t, func(p *suiteParams) {
+		if p.Image = os.Getenv(imageEnv); p.Image != "" {
+			return
+		}
+		d, err := OpenDaemon(t.Context(), DaemonConfig{Address: p.Address, CallTimeout: callTimeout()})
 		if err != nil {
 			t.Fatal(err)
 		}
 		a := newArchive(t)
 		want := a.image(runtime.GOARCH, pythonLayer(t))
 		var dgst string
-		if ref, dgst, err = d.Import(t.Context(), a.write()); err != nil {
+		if p.Image, dgst, err = d.Import(t.Context(), a.write()); err != nil {
 			t.Fatal(err)
 		}
 		if dgst != want.Digest.String() {
@@ -41,12 +42,8 @@ func TestConformanceImage(t *testing.T) {
 		if err := d.Close(); err != nil {
 			t.Error(err)
 		}
-		t.Setenv(imageEnv, ref)
-	}
-	parent := testParent(t)
-	cfg.Open = func(dir string) (sandbox.Sandbox, error) {
-		return Open(t.Context(), Config{Daemon: DaemonConfig{Address: os.Getenv(addressEnv), CallTimeout: callTimeout()}, RuntimeDir: dir, CgroupParent: parent, Image: ref})
-	}
+		t.Setenv(imageEnv, p.Image)
+	})
 	cfg.Program = sandboxtest.PythonProgram(t, python.Runtime{Interpreter: "/usr/bin/python3", Env: python.Env()})
 	sandboxtest.Run(t, cfg)
 }
@@ -170,7 +167,7 @@ func TestImportRefusals(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(t.Context(), Config{Engine: d, RuntimeDir: filepath.Join(shortDir(t), "r"), CgroupParent: testParent(t), Image: "msup.local/none"}); err == nil {
+	if _, err := Open(t.Context(), Config{Engine: d, RuntimeDir: filepath.Join(shortDir(t), "r"), CgroupParent: sandboxtest.CgroupParent(t), Image: "msup.local/none"}); err == nil {
 		t.Error("an image that is not there can be used")
 	} else {
 		typed(t, err, "msup.local/none", "msup image build")

@@ -3,7 +3,6 @@ package container
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,19 +16,6 @@ import (
 	"github.com/msup/msup/sandbox/python"
 	"github.com/msup/msup/sandbox/sandboxtest"
 )
-
-// parentEnv is the control group of one test binary and of the child supervisors that it starts.
-const parentEnv = "MSUP_TEST_CGROUP_PARENT"
-
-func testParent(t *testing.T) string {
-	t.Helper()
-	parent := os.Getenv(parentEnv)
-	if parent == "" {
-		parent = fmt.Sprintf("msup-ctest-%d", os.Getpid())
-		t.Setenv(parentEnv, parent)
-	}
-	return parent
-}
 
 // shortDir is a folder whose path leaves room for sockets, and which every user may pass.
 func shortDir(t *testing.T) string {
@@ -80,7 +66,7 @@ func engine(t *testing.T) *Daemon {
 // open opens a sandbox for one test, on the host's files unless change says otherwise.
 func open(t *testing.T, d *Daemon, change func(*Config)) *Sandbox {
 	t.Helper()
-	cfg := Config{Engine: d, RuntimeDir: filepath.Join(shortDir(t), "r"), CgroupParent: testParent(t)}
+	cfg := Config{Engine: d, RuntimeDir: filepath.Join(shortDir(t), "r"), CgroupParent: sandboxtest.CgroupParent(t)}
 	if change != nil {
 		change(&cfg)
 	}

@@ -2,6 +2,7 @@ package container
 
 import (
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,6 +31,10 @@ func (r *runner) specification(root string, all []place, cgroupsPath string) *sp
 	env := append([]string{}, spec.Env...)
 	if spec.NeedSocket {
 		env = append(env, sandbox.SocketEnv+"="+sandbox.SocketPath)
+	}
+	// runc sees to it that there is a HOME, and looks into the image's /etc/passwd for it. Nothing but the spec decides what a strategy sees.
+	if !slices.ContainsFunc(env, func(kv string) bool { return strings.HasPrefix(kv, "HOME=") }) {
+		env = append(env, "HOME=/tmp")
 	}
 	score := max(runnerOOMScore, ownOOMScore())
 	ids := []specs.LinuxIDMapping{{ContainerID: 0, HostID: uint32(r.ids.First), Size: rangeSize}}

@@ -93,25 +93,34 @@ func (s *Sandbox) take(spec sandbox.Spec) *runner {
 	return r
 }
 
-// prepareNext makes the next container once the running one has connected: until then the processor is its own.
+// prepareNext makes the next container once the running one has connected, no other start is under way, and no other successor is being made:
+// until then the processors are theirs. It tells the end of the start.
 func (s *Sandbox) prepareNext(r *runner) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
+		s.starts.end()
 		return
 	}
 	s.busy.Go(func() {
 		if r.spec.NeedSocket {
 			<-r.endpoint.Settled()
 		}
+		s.starts.end()
+		// One that ends at once gets no successor: it would only be made for the next failure.
 		select {
-		case <-r.done: // one that ends at once gets no successor: it would only be made for the next failure
+		case s.making <- struct{}{}:
+		case <-r.done:
 			return
-		default:
+		}
+		if !s.starts.wait(r.done) {
+			<-s.making
+			return
 		}
 		spec := r.spec
 		spec.Log = nil
 		err := s.Prepare(context.Background(), spec)
+		<-s.making
 		s.mu.Lock()
 		closed := s.closed
 		s.mu.Unlock()

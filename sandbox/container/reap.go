@@ -15,6 +15,7 @@ import (
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/cgroup"
 	"github.com/msup/msup/sandbox/owned"
+	"golang.org/x/sync/errgroup"
 )
 
 // Reap removes what dead supervisors left in this runtime directory: processes by their control groups, tasks and
@@ -27,6 +28,7 @@ func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
 		return out, fmt.Errorf("reap: %w", err)
 	}
 	var errs []error
+	var paths []string
 	for _, e := range entries {
 		path := filepath.Join(s.cfg.RuntimeDir, e.Name())
 		if strings.HasSuffix(e.Name(), ".json"+owned.Suffix) {
@@ -38,11 +40,36 @@ func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
 			continue
 		}
 		if recordName.MatchString(e.Name()) {
-			errs = append(errs, s.reapOne(ctx, path, &out))
+			paths = append(paths, path)
 		}
 	}
-	errs = append(errs, s.reapUnrecorded(ctx, &out))
+	errs = append(errs, s.reapRecorded(ctx, paths, &out), s.reapUnrecorded(ctx, &out))
 	return out, errors.Join(errs...)
+}
+
+// reapers bounds how many runners are removed at a time. One takes 30 ms, of which most is waiting for its shim's end: a supervisor that was killed
+// with 20 instances left 40 containers, and removing them one after the other took a third of the time until all traded again.
+const reapers = 8
+
+// reapRecorded removes the runners of these records, and returns when the last is gone.
+func (s *Sandbox) reapRecorded(ctx context.Context, paths []string, out *sandbox.Reaped) error {
+	did, errs := make([]sandbox.Reaped, len(paths)), make([]error, len(paths))
+	var all errgroup.Group
+	all.SetLimit(reapers)
+	for i, path := range paths {
+		all.Go(func() error {
+			errs[i] = s.reapOne(ctx, path, &did[i])
+			return nil // one that fails does not keep the others
+		})
+	}
+	err := all.Wait()
+	for _, d := range did {
+		out.Processes += d.Processes
+		out.Cgroups += d.Cgroups
+		out.Dirs += d.Dirs
+		out.Details = append(out.Details, d.Details...)
+	}
+	return errors.Join(append(errs, err)...)
 }
 
 // reapLeftovers tries again in the background what an earlier clean-up could not do.
@@ -95,10 +122,7 @@ func (s *Sandbox) reapOne(ctx context.Context, path string, out *sandbox.Reaped)
 	if err != nil {
 		return errors.Join(fmt.Errorf("reap runner %s: %w", id, err), rec.file.Close()) // the record stays for the next time
 	}
-	out.Processes += did.Processes
-	out.Cgroups += did.Cgroups
-	out.Dirs += did.Dirs
-	out.Details = append(out.Details, did.Details...)
+	*out = did
 	return rec.remove()
 }
 

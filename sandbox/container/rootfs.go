@@ -257,7 +257,7 @@ func (d *Daemon) openImage(ctx context.Context, ref, snapshotter string) (*image
 		return nil, d.failed(op, err)
 	}
 	if err := d.checkPlatform(ctx, img.Target(), ref); err != nil {
-		return nil, err
+		return nil, d.failed(op, err)
 	}
 	diffs, err := img.RootFS(ctx)
 	if err != nil {

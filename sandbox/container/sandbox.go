@@ -44,8 +44,8 @@ type Config struct {
 	CPUs map[ipc.Lane]string
 	Shim ShimMode
 	// Prepare keeps, for every running instance, a container made for its next start: a restart then takes 25 ms instead
-	// of 120. It costs 10 MB an instance. It ends with a runner that leaves in order, and Linger after one that was killed
-	// and is not started again; 0 means a minute.
+	// of 120. They are made one after the other, while no start is under way. One costs 10 MB. It ends with a runner that
+	// leaves in order, and Linger after one that was killed and is not started again; 0 means a minute.
 	Prepare bool
 	Linger  time.Duration
 	// UIDLockFile is the one file on the host in which supervisors lock the user ids they give out; "" means
@@ -68,6 +68,9 @@ type Sandbox struct {
 	points   []string // every mounted cgroup hierarchy
 	walls    []sandbox.Wall
 	leftover atomic.Bool // some clean-up failed, Reap has work
+	starts   calm
+	creating chan struct{} // holds one for each container that is made for a start
+	making   chan struct{} // holds one while a successor is made
 
 	mu      sync.Mutex
 	runners map[*runner]struct{}
@@ -85,7 +88,8 @@ const maxSocketPath = 107
 // Open finds or starts containerd and prepares the sandbox (SB-L3). It returns an *sandbox.Error that says what is
 // missing on this host and what to do, and then leaves nothing behind.
 func Open(ctx context.Context, cfg Config) (_ *Sandbox, err error) {
-	s := &Sandbox{cfg: cfg, log: cfg.Logger, engine: cfg.Engine, runners: map[*runner]struct{}{}, ready: map[string]*runner{}, shims: map[ipc.Lane]*shimGroup{}}
+	s := &Sandbox{cfg: cfg, log: cfg.Logger, engine: cfg.Engine, runners: map[*runner]struct{}{}, ready: map[string]*runner{}, shims: map[ipc.Lane]*shimGroup{},
+		starts: calm{quiet: quiet, unrest: unrest}, creating: make(chan struct{}, makers), making: make(chan struct{}, 1)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

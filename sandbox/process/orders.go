@@ -53,7 +53,9 @@ type orders struct {
 	OpenFiles     uint64
 	FileSizeBytes uint64
 	AddressSpace  uint64 // RLIMIT_AS where no memory control group stands, else 0
-	Processes     uint64 // RLIMIT_NPROC where no pids control group stands, else 0
+	// Processes is RLIMIT_NPROC, which stands from the exec on; 0 leaves it. The control group's ceiling is stage two's, 16, until the supervisor
+	// has heard of the exec: a native binary on a busy machine was faster, and had 15 threads under a limit of 3.
+	Processes uint64
 }
 
 // report is what stage two tells before it becomes the program, or why it cannot.

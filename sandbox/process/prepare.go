@@ -26,6 +26,8 @@ func (s *Sandbox) prepare(r *runner, probe bool) (orders, []*os.File, error) {
 	}
 	if !s.cgroups.HasPIDs() {
 		o.Processes = uint64(spec.Limits.PIDs)
+	} else if s.root { // a user id of its own, so what is counted is the runner's alone
+		o.Processes = uint64(spec.Limits.PIDs) + 1 // so that the control group is the first to refuse, which counts it
 	}
 	if spec.NeedSocket {
 		o.Env = append(o.Env, sandbox.SocketEnv+"="+sandbox.SocketPath)

@@ -251,6 +251,9 @@ func (s *suite) threads(t *testing.T) {
 	if got.Threads > 24 || got.Threads < 8 || got.Why == "" {
 		t.Errorf("%+v under a limit of 24", got)
 	}
+	if err := r.conn.Close(); err != nil { // until then it stays
+		t.Error(err)
+	}
 	e := r.wait()
 	if s.wall(sandbox.WallPIDs) && e.Usage.PIDsRefused < 1 {
 		t.Errorf("usage %+v counts no refusal", e.Usage)
@@ -347,7 +350,7 @@ func (s *suite) look(t *testing.T) {
 		Core                            [2]int64
 		Groups                          []int
 	}](r)
-	allowed := map[string]bool{"MSUP_SOCKET": true}
+	allowed := map[string]bool{"MSUP_SOCKET": true, "HOME": s.box.Level() == sandbox.L3}
 	for _, kv := range spec.Env {
 		k, _, _ := strings.Cut(kv, "=")
 		allowed[k] = true
@@ -356,6 +359,9 @@ func (s *suite) look(t *testing.T) {
 		if !allowed[k] && k != "LC_CTYPE" { // Python sets that one itself
 			t.Errorf("environment holds %s", k)
 		}
+	}
+	if home := got.Env["HOME"]; home != "" && home != "/tmp" {
+		t.Errorf("HOME=%q", home)
 	}
 	if got.Env["MSUP_SOCKET"] != sandbox.SocketPath {
 		t.Errorf("MSUP_SOCKET=%q", got.Env["MSUP_SOCKET"])

@@ -12,6 +12,8 @@
 //     process with it. All instances of the process end then, and each Exit names the instance because of which (SB-8): the one whose thread did
 //     not leave, or the one that, by the kernel's count of processor time, held the interpreter meanwhile.
 //   - An instance that was taken along ends as by a foreign signal, for which the supervisor repeats its delivery without blame.
+//   - SetLowered is the nice value of the instance's own thread (LN-7), where msup was begun as root. Who may not take such a value back does not
+//     give it: SetLowered says so then, and changes nothing.
 //   - The process ends with its last instance. A Runner's Done is closed when its thread has left, and, for the last one, the process too.
 //
 // # What you may not assume
@@ -24,6 +26,8 @@
 //     told, so PIDsRefused is -1 then, and the refusal is logged for the process.
 //   - That module globals and class attributes are an instance's own. State belongs in self.state, as everywhere; here a global is also
 //     everybody's, so what it holds is not the same in a replay.
+//   - That a lowered instance stands back everywhere. The interpreter's lock knows no priorities, and a lowered thread that holds it on busy
+//     processors may hold it longer; the process's control group, which is the neighbours', too, keeps its weight.
 //   - That a thread which a strategy starts ends with its instance. It ends with the process.
 //   - That the output of C code, or of a strategy's own threads, is told apart: it is the process's, and goes to Config.Logger.
 //

@@ -35,6 +35,9 @@ type instance struct {
 	cpu    atomic.Int64 // ns, the last known
 	killed atomic.Bool
 
+	niceMu  sync.Mutex
+	lowered bool // what its thread has, or begins with
+
 	peerMu sync.Mutex
 	peer   int // the process's end of the socket as well, to end it whoever holds ours; -1 when closed
 

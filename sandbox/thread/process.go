@@ -143,7 +143,7 @@ func (p *sharedProcess) take() error {
 		}
 		switch r.Event {
 		case eventBegan:
-			i.thread.Store(r.Thread)
+			i.began(r.Thread)
 		case eventConnected:
 			i.settle(nil)
 		case eventEnded:

@@ -12,7 +12,7 @@
 // of a strategy, a market, I, J or E, and sends the helper what it likes. It can
 //
 //   - start runners of the permitted specs, one more of each than the run has, kill the runners of this run, read their counters, change
-//     their priority, and connect to the permitted sockets, which it could do before
+//     their priority (each at most four times a second), and connect to the permitted sockets, which it could do before
 //   - end its helper and with it every runner: by closing the socket, or by breaking a rule of the interface
 //
 // It cannot

@@ -19,6 +19,7 @@ type held struct {
 	address string
 	socket  bool
 	lines   *lineWriter // nil: nobody wants them
+	rank    rank
 }
 
 // startup is a start that is under way.
@@ -203,7 +204,7 @@ func (s *server) warn(h *held, what string, err error) {
 // ofRunner answers questions about one runner. One that has ended is no error: its end is on the way to the supervisor.
 func (s *server) ofRunner(r request, a *reply) error {
 	s.mu.Lock()
-	h, known := s.runners[r.Runner], r.Runner <= s.last
+	h, known := s.runners[r.Runner], r.Runner > 0 && r.Runner <= s.last
 	s.mu.Unlock()
 	switch {
 	case !known:
@@ -213,11 +214,7 @@ func (s *server) ofRunner(r request, a *reply) error {
 	case r.Verb == verbKill:
 		return errors.Join(h.lines.hurry(), h.Kill())
 	case r.Verb == verbLower:
-		able, ok := h.Runner.(sandbox.Prioritised)
-		if !ok {
-			return errors.New("this sandbox has no priorities")
-		}
-		return able.SetLowered(r.Lower)
+		return h.lower(s.ctx, r.Lower)
 	case r.Verb == verbUsage:
 		u, err := h.Usage()
 		a.Usage = &u

@@ -15,6 +15,7 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/process"
 	"github.com/msup/msup/sandbox/python"
 	"github.com/msup/msup/sandbox/sandboxtest"
 	"golang.org/x/sys/unix"
@@ -34,13 +35,12 @@ type bed struct {
 
 func start(t *testing.T) *bed {
 	t.Helper()
-	ownGroup(t)
 	rt, err := interpreter()
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := bare(t)
-	if b.box, err = b.client.Open(t.Context(), kind, settings(b.dir)); err != nil {
+	if b.box, err = b.client.Open(t.Context(), kind, b.settings()); err != nil {
 		t.Fatal(err)
 	}
 	b.spec = sandboxtest.PythonProgram(t, rt)("echo")
@@ -69,6 +69,11 @@ func bare(t *testing.T) *bed {
 		}
 	})
 	return b
+}
+
+// settings are those of its process sandbox.
+func (b *bed) settings() process.Config {
+	return process.Config{RuntimeDir: b.dir, CgroupParent: sandboxtest.CgroupParent(b)}
 }
 
 // seal permits the program once, and seals.
@@ -154,7 +159,10 @@ func TestASealedHelperStartsOnlyWhatWasPermitted(t *testing.T) {
 	other.kind = "other"
 	for what, ask := range map[string]func() error{
 		"other sandbox": func() error { _, err := other.Start(t.Context(), b.spec); return err },
-		"open":          func() error { _, err := b.client.Open(t.Context(), "process", settings("/etc")); return err },
+		"open": func() error {
+			_, err := b.client.Open(t.Context(), "process", process.Config{RuntimeDir: "/etc"})
+			return err
+		},
 		"permit":        func() error { return b.box.Permit(t.Context(), b.spec, 9) },
 		"permit socket": func() error { return b.client.PermitSocket(t.Context(), "/run/x") },
 		"reap":          func() error { _, err := b.box.Reap(t.Context()); return err },
@@ -375,12 +383,13 @@ func TestTheEndOfTheHelperIsToldToEverybody(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	// What it left is for the next one.
-	next, err := openWhole(b.dir)
+	next := bare(t)
+	box, err := next.client.Open(t.Context(), kind, b.settings())
 	if err != nil {
 		t.Fatal(err)
 	}
-	reaped, err := next.Reap(context.Background())
-	if err = errors.Join(err, next.Close()); err != nil || reaped.Dirs != 1 {
+	reaped, err := box.Reap(context.Background())
+	if err = errors.Join(err, box.Close(), next.client.Close()); err != nil || reaped.Dirs != 1 {
 		t.Errorf("reaped %+v, %v", reaped, err)
 	}
 }
