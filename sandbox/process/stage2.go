@@ -21,6 +21,7 @@ import (
 func Init(programs ...Program) {
 	builtIn = programs
 	if !isStageTwo() {
+		widenTable()
 		return
 	}
 	runtime.LockOSThread() // credentials and Landlock are per thread; this one becomes the strategy

@@ -34,10 +34,10 @@ func Programs() []process.Program {
 // heapBytes is what Go's heap in a runner should stay below: frames of 16 MiB and the code of a module fit in.
 const heapBytes = 48 << 20
 
-// settle makes a Go runtime that was set up for a stage two of some ms right for a long life.
+// settle makes a Go runtime that was set up for a stage two of some ms, with its collector off, right for a long life.
 func settle() {
-	debug.SetGCPercent(100) // stage two runs with the collector off
 	debug.SetMemoryLimit(heapBytes)
+	debug.SetGCPercent(100)
 }
 
 // arguments of the programs: the ceiling of the memory in pages.
@@ -72,7 +72,7 @@ func loadGuest(args, env []string) (*loaded, error) {
 
 // loadRunner connects before it loads, so that the supervisor can tell "no connection" from "does not load".
 func loadRunner(args, env []string) (func() int, error) {
-	settle()
+	debug.SetMemoryLimit(heapBytes) // below it the collector, which takes a third of a start, waits until the module is loaded
 	s, err := dial(sandbox.SocketPath)
 	if err != nil {
 		return nil, refused("connect the Wasm runner", err)
@@ -82,6 +82,7 @@ func loadRunner(args, env []string) (func() int, error) {
 		return nil, refused("load the Wasm module", err)
 	}
 	return func() int {
+		settle()
 		g, err := l.start()
 		if err == nil {
 			err = newPipe(g, s).run()
