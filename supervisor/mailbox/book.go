@@ -135,12 +135,16 @@ func (s *slot) isSnapshot() bool {
 	return ok
 }
 
-// advances notes the number of a book event and reports whether it is above that of the one before: an older delta, whatever its flags say,
-// is for the strategy to leave out. A snapshot begins anew.
+// advances notes the number of a book event and reports whether it is above all before it: an older delta, whatever its flags say, is for the
+// strategy to leave out, and nothing that comes next may be merged into it. A snapshot begins anew.
 func (st *stream) advances(s *slot) bool {
 	before := st.seq
-	st.seq = s.lastSeq
-	return s.isSnapshot() || s.lastSeq > before || s.lastSeq == 0 && before == 0
+	if s.isSnapshot() {
+		st.seq = s.lastSeq
+		return true
+	}
+	st.seq = max(before, s.lastSeq)
+	return s.lastSeq > before || s.lastSeq == 0 && before == 0
 }
 
 // validBook reports whether a delivery leads to a valid book. The first delta after a gap is delivered and tells of it; then the strategy's

@@ -52,7 +52,7 @@ type stream struct {
 	open   [families]uint64 // number in the queue of the delivery that still merges; 0 = none
 	missed uint8            // families: an event was refused, so the next one put is flagged
 	lost   uint8            // families: what stood before was dropped, so the next one taken is flagged
-	seq    uint64           // of the book event put last
+	seq    uint64           // the highest of a book event that was put since the last snapshot
 	broken bool             // the strategy was told of a gap in the book and waits for a snapshot
 	shared bool             // stands for all streams above maxStreams: nothing merges
 }
@@ -176,7 +176,8 @@ func (m *market) put(item Market, c *Counts) (taken bool) {
 	opens := !s.shared && mergesLater(item.Decoded, added.quality)
 	if f == books {
 		added.lastSeq = lastSeq(item.Decoded)
-		opens = opens && s.advances(&added)
+		advances := s.advances(&added)
+		opens = opens && advances
 	}
 	number := m.merging.push(added)
 	if s.open[f] = 0; opens {
