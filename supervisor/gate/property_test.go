@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"math"
 	"math/big"
 	"math/rand"
 	"slices"
@@ -440,5 +441,18 @@ func TestATinyScaleCutsAndDoesNotRefuse(t *testing.T) {
 	target := v.Intent.Body.(*ipc.PositionIntent).TargetQuantity
 	if want := ipc.MustDecimal("55954.5215449117053"); target != want {
 		t.Errorf("the target is %s, want %s: 583.078 can be sold, and of the rest a forty-millionth", target, want)
+	}
+}
+
+// The least int64 is no mantissa: what adds up to it is cut like any sum that is too long.
+//
+// Proves: GT-1, GT-3
+func TestTheLeastMantissaIsCut(t *testing.T) {
+	half := ipc.Decimal{M: -1 << 62, E: 1}
+	if got, ok := approach(half, half); !ok || got != (ipc.Decimal{M: -92233720368547758, E: 3}) {
+		t.Errorf("the sum of %s twice is %s, %v", half, got, ok)
+	}
+	if got := towardZero(big.NewInt(math.MinInt64), 1); got != (ipc.Decimal{M: -92233720368547758, E: 3}) {
+		t.Errorf("-2^63·10 becomes %s", got)
 	}
 }

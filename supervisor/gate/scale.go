@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"math"
 	"math/big"
 
 	"github.com/msup/msup/ipc"
@@ -52,7 +53,7 @@ func approach(now, delta ipc.Decimal) (ipc.Decimal, bool) {
 	m := new(big.Int).Exp(ten, big.NewInt(int64(x.E)-int64(y.E)), nil)
 	m.Mul(m, big.NewInt(x.M)).Add(m, big.NewInt(y.M))
 	e, dropped := int(y.E), new(big.Int)
-	for m.Sign() != 0 && (!m.IsInt64() || e < leastExponent) {
+	for m.Sign() != 0 && (!fits(m) || e < leastExponent) {
 		m.QuoRem(m, ten, dropped)
 		if towards := -delta.Sign(); dropped.Sign() == towards {
 			m.Add(m, big.NewInt(int64(towards)))
@@ -65,11 +66,14 @@ func approach(now, delta ipc.Decimal) (ipc.Decimal, bool) {
 // Exponents of a decimal, as its wire form has them.
 const leastExponent, mostExponent = -128, 127
 
-var ten = big.NewInt(10)
+var ten, mostMantissa = big.NewInt(10), big.NewInt(math.MaxInt64)
+
+// fits reports whether a decimal can have the mantissa; the least int64 has no opposite, and is none.
+func fits(m *big.Int) bool { return m.CmpAbs(mostMantissa) <= 0 }
 
 // towardZero drops digits until m·10^e has a form. What is too large for every form becomes the largest number.
 func towardZero(m *big.Int, e int) ipc.Decimal {
-	for m.Sign() != 0 && (!m.IsInt64() || e < leastExponent) {
+	for m.Sign() != 0 && (!fits(m) || e < leastExponent) {
 		m.Quo(m, ten)
 		e++
 	}
