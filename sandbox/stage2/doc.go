@@ -5,10 +5,9 @@
 // Why: every runner begins as msup itself, started again to build its walls from within. Most of what msup is made of is of no use to it:
 // the client of containerd, gRPC, the schemas of descriptors. Go initialises all of that before main; it took half of a runner's start.
 //
-// What is guaranteed: Go initialises packages in the order of their import paths, each after those that it imports. So this one comes before
-// everything whose path is larger, or that needs such a package: what msup's own code outside of sandbox/process and sandbox/wasm uses. A
-// stage two that is to become a program that is not known here, such as the proxy of external services, goes on to main and
-// process.Init. In any other process nothing happens.
+// What is guaranteed: Go initialises packages in the order of their import paths, each after those that it imports. So what sandbox/process and
+// sandbox/wasm import comes before this package, and what needs a package of a larger path comes after it. A stage two that is to become a
+// program that is not known here, such as the proxy of external services, goes on to main and process.Init. In any other process nothing happens.
 //
 // What you may not assume: that a package is initialised which sandbox/process and sandbox/wasm do not import.
 //

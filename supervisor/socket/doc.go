@@ -6,8 +6,8 @@
 // exchange becomes slower by the switches, and so the next write looks long as well: once this begins it goes on. An event then took 28
 // to 33 µs instead of 17 to 18, with three switches of threads instead of one, in about one of ten runs. A raw call cannot be mistaken so.
 //
-// What is guaranteed: bytes, deadlines, Close and errors are those of net.UnixConn, and nothing is allocated. The socket is
-// non-blocking, so a raw call only copies; where it would have to wait, Go's poller waits, as for every other connection.
+// What is guaranteed: bytes, deadlines, Close and errors are those of net.UnixConn, and nothing is allocated. A raw call
+// never waits, whatever the mode of the socket: it copies, or Go's poller waits, as for every other connection.
 //
 // What you may not assume: that two goroutines may read at once, or write at once. One may read while another writes.
 //

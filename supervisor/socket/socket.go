@@ -37,7 +37,7 @@ func Direct(c net.Conn) (net.Conn, error) {
 		return nil, err
 	}
 	d := &conn{UnixConn: u, raw: raw}
-	d.in.number, d.out.number = syscall.SYS_READ, syscall.SYS_WRITE
+	d.in.number, d.out.number = syscall.SYS_RECVFROM, syscall.SYS_SENDTO
 	d.in.once, d.out.once = d.in.read, d.out.write
 	return d, nil
 }
@@ -46,7 +46,8 @@ func Direct(c net.Conn) (net.Conn, error) {
 func (t *transfer) call(fd uintptr) (n int, ready bool) {
 	left := t.bytes[t.done:]
 	for {
-		n, _, errno := syscall.RawSyscall(t.number, fd, uintptr(unsafe.Pointer(&left[0])), uintptr(len(left)))
+		// The flag, whatever the mode of the socket: a raw call that waited would hold up the garbage collector, and so every instance.
+		n, _, errno := syscall.RawSyscall6(t.number, fd, uintptr(unsafe.Pointer(&left[0])), uintptr(len(left)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)
 		switch errno {
 		case 0:
 			return int(n), true

@@ -211,6 +211,27 @@ func TestAnExchangeLeavesNoGarbage(t *testing.T) {
 	}
 }
 
+// Whoever shares the socket's description may have made it blocking; a read waits in the poller all the same, where a deadline reaches it.
+//
+// Proves: BP-3
+func TestASocketInBlockingModeHoldsNobodyUp(t *testing.T) {
+	direct, _ := pair(t)
+	raw, err := direct.(*conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var modeErr error
+	if err := raw.Control(func(fd uintptr) { modeErr = syscall.SetNonblock(int(fd), false) }); err != nil || modeErr != nil {
+		t.Fatal(err, modeErr)
+	}
+	if err := direct.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := direct.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%d, %v", n, err)
+	}
+}
+
 func TestOtherConnectionsStayWhatTheyAre(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() {
