@@ -233,6 +233,7 @@ func (r *runner) make(ctx context.Context, root string, mounts []mount.Mount, al
 	r.shim = r.box.joinShim(r.spec.Lane)
 	defer func() { r.box.joined(r.spec.Lane, r.inShim) }()
 	var err error
+	r.asked = true
 	r.container, err = c.NewContainer(ctx, r.id,
 		client.WithSpec(r.specification(root, all, cgroupsPath)), client.WithRuntime(runtimeName, opts),
 		client.WithContainerLabels(map[string]string{labelRuntimeDir: r.box.cfg.RuntimeDir, labelAddress: labelText(r.spec.Address.String())}))
@@ -465,7 +466,10 @@ func (r *runner) letGo() error {
 // discard deletes task and container in containerd.
 func (r *runner) discard(ctx context.Context) error {
 	if r.container == nil {
-		return nil
+		if !r.asked {
+			return nil
+		}
+		return r.box.reapContainer(ctx, r.id) // the answer was lost; the container may be there
 	}
 	if r.inShim {
 		r.box.leaveShim(r.spec.Lane)
@@ -502,7 +506,7 @@ func (d *Daemon) discardOnce(ctx context.Context, c client.Container) error {
 	if err := c.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
-	return nil
+	return d.dropStray(ctx, c.ID())
 }
 
 // noticeTime is for a shim to notice the end of a task whose processes were killed, which takes about a ms.

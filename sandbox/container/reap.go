@@ -43,7 +43,7 @@ func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
 			paths = append(paths, path)
 		}
 	}
-	errs = append(errs, s.reapRecorded(ctx, paths, &out), s.reapUnrecorded(ctx, &out))
+	errs = append(errs, s.reapRecorded(ctx, paths, &out), s.reapUnrecorded(ctx, &out), s.reapStrays(ctx, &out))
 	return out, errors.Join(errs...)
 }
 
@@ -155,10 +155,10 @@ func (s *Sandbox) reapContainer(ctx context.Context, id string) error {
 	load, cancel := s.engine.bound(ctx)
 	defer cancel()
 	c, err := s.engine.client.LoadContainer(load, id)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	if err == nil {
+	switch {
+	case errdefs.IsNotFound(err):
+		err = s.engine.dropStray(ctx, id)
+	case err == nil:
 		err = s.engine.discard(ctx, c)
 	}
 	if err != nil {

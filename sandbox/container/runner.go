@@ -41,6 +41,7 @@ type runner struct {
 	inShim    bool               // a task was made in the shared one
 	shimAt    string             // the shim's socket, where it is known
 	endpoint  *endpoint.Endpoint // nil unless spec.NeedSocket
+	asked     bool               // containerd was asked to make the container
 	container client.Container
 	task      client.Task
 	pid       int

@@ -79,19 +79,10 @@ func lostShim(err error) bool {
 // findShimSocket tells where the shim of a private daemon's task listens, outside of all folders of ours; "" when it cannot be
 // told. A shim removes it when it ends, unless it was killed.
 func (r *runner) findShimSocket() string {
-	k := r.box.engine.keeper
-	if k == nil {
+	if !r.box.engine.Private() {
 		return ""
 	}
-	text, err := os.ReadFile(filepath.Join(k.cfg.RuntimeDir, "state", "io.containerd.runtime.v2.task", Namespace, r.id, "address"))
-	if err != nil {
-		return ""
-	}
-	path, ok := strings.CutPrefix(strings.TrimSpace(string(text)), "unix://")
-	if !ok || !filepath.IsAbs(path) {
-		return ""
-	}
-	return path
+	return shimOf(filepath.Join(r.box.engine.bundles(), r.id)).path
 }
 
 // dropShimSocket removes the socket of a shim that was killed: nobody listens there any more.

@@ -18,7 +18,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const runtimeDir = "/run/msup" // of root's runners
+const (
+	runtimeDir = "/run/msup" // of root's runners
+	bundles    = runtimeDir + "/containerd/state/io.containerd.runtime.v2.task/msup"
+)
 
 // Runners die without warning, and their supervisor now and then: the strategies go on, I is told the same, and nothing is left behind.
 // Proves: NN-2, NN-3, RS-2, LS-1, SB-L1, GT-6
@@ -160,15 +163,15 @@ func (v *victim) kill(p *started, victims []string, before int) (killed map[stri
 
 // find gives the process of a supervisor's runner, of that one's shim, or of its containerd; 0 = there is none.
 func (v *victim) find(supervisor int, what string) (int, error) {
-	if what == "containerd" {
-		return childOf(supervisor, "containerd")
-	}
 	all, err := records(supervisor)
 	if err != nil {
 		return 0, err
 	}
 	for _, r := range all {
 		v.ids[r.ID] = true
+	}
+	if what == "containerd" {
+		return childOf(supervisor, "containerd")
 	}
 	if len(all) == 0 {
 		return 0, nil
@@ -246,6 +249,25 @@ func firstIn(id string) (pid int, err error) {
 	return 0, err
 }
 
+// shimsOf are the shims that were started for one of these containers.
+func shimsOf(ids map[string]bool) (found []string, err error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range paths {
+		line, readErr := os.ReadFile(path)
+		args := strings.Split(string(line), "\x00")
+		if readErr != nil || !strings.HasPrefix(filepath.Base(args[0]), "containerd-shim") {
+			continue
+		}
+		if at := slices.Index(args, "-id"); at > 0 && at+1 < len(args) && ids[args[at+1]] {
+			found = append(found, "shim "+filepath.Base(filepath.Dir(path))+" of "+args[at+1])
+		}
+	}
+	return found, nil
+}
+
 // parentOf reads the parent of a process and its state, from /proc/PID/stat; 0 = it has ended.
 func parentOf(pid int) (parent int, state string) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -299,12 +321,13 @@ func childOf(parent int, name string) (int, error) {
 	return 0, nil
 }
 
-// nothingLeft looks for what the runners that it saw have left: records, control groups, mounts.
+// nothingLeft looks for what the runners that it saw have left: records, control groups, mounts, shims.
 func (v *victim) nothingLeft() (err error) {
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		err = nil
 		for id := range v.ids {
-			for _, path := range []string{filepath.Join(runtimeDir, id+".json"), filepath.Join(runtimeDir, "runners", id+".json"), filepath.Join(runtimeDir, "runners", id)} {
+			for _, path := range []string{filepath.Join(runtimeDir, id+".json"), filepath.Join(runtimeDir, "runners", id+".json"), filepath.Join(runtimeDir, "runners", id),
+				filepath.Join(bundles, id)} {
 				if _, statErr := os.Stat(path); statErr == nil {
 					err = errors.Join(err, fmt.Errorf("left behind: %s", path))
 				}
@@ -314,6 +337,11 @@ func (v *victim) nothingLeft() (err error) {
 				err = errors.Join(err, fmt.Errorf("left behind: control group %s", group))
 			}
 			err = errors.Join(err, globErr, mountsWith(id))
+		}
+		shims, listErr := shimsOf(v.ids)
+		err = errors.Join(err, listErr)
+		for _, shim := range shims {
+			err = errors.Join(err, fmt.Errorf("left behind: %s", shim))
 		}
 		if err == nil || time.Now().After(deadline) {
 			return err
