@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
@@ -59,23 +60,62 @@ func cgroupsPath(g *cgroup.Group, points []string, parent string, lane ipc.Lane,
 	return want, nil
 }
 
-// dropGroups removes what runc leaves in the hierarchies that package cgroup does not use: the runner's group, and the
-// lane and parent groups where they are empty. A group that somebody uses stays, which is no error.
+// dropGroups removes what runc leaves in the hierarchies that package cgroup does not use: the runner's group. The groups above it stay while any
+// msup runs: runc makes them, looks into them and makes its own in them, and fails where another removes an empty one in between.
 func dropGroups(points []string, parent, id string) error {
 	var errs []error
 	for _, point := range points {
-		top := filepath.Join(point, parent)
 		for _, lane := range []ipc.Lane{ipc.LaneLL, ipc.LaneCompute} {
-			dir := filepath.Join(top, lane.String())
-			if id != "" {
-				own := filepath.Join(dir, id)
-				if err := unix.Rmdir(own); err != nil && !errors.Is(err, unix.ENOENT) {
-					errs = append(errs, fmt.Errorf("remove control group %s: %w", own, err))
-				}
+			own := filepath.Join(point, parent, lane.String(), id)
+			if err := unix.Rmdir(own); err != nil && !errors.Is(err, unix.ENOENT) {
+				errs = append(errs, fmt.Errorf("remove control group %s: %w", own, err))
 			}
-			_ = unix.Rmdir(dir)
 		}
-		_ = unix.Rmdir(top)
 	}
 	return errors.Join(errs...)
+}
+
+// parents holds the groups above those of the runners, by a lock on the runtime directory: as long as somebody does, nobody removes them.
+type parents struct {
+	lock    *os.File
+	dropped sync.Once
+	err     error
+}
+
+// holdParents waits for one who is removing them, which takes a ms.
+func holdParents(dir string) (*parents, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("hold the control groups: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH); err != nil {
+		return nil, errors.Join(fmt.Errorf("hold the control groups by a lock on %s: %w", dir, err), f.Close())
+	}
+	return &parents{lock: f}, nil
+}
+
+// drop lets go of the groups, and removes them in all hierarchies when nobody else holds them. A group that somebody uses stays, which is no error.
+// It may be called any number of times.
+func (p *parents) drop(points []string, parent string) error {
+	p.dropped.Do(func() { p.err = p.letGo(points, parent) })
+	return p.err
+}
+
+func (p *parents) letGo(points []string, parent string) error {
+	err := unix.Flock(int(p.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		for _, point := range points {
+			top := filepath.Join(point, parent)
+			for _, lane := range []ipc.Lane{ipc.LaneLL, ipc.LaneCompute} {
+				_ = unix.Rmdir(filepath.Join(top, lane.String()))
+			}
+			_ = unix.Rmdir(top)
+		}
+	} else if errors.Is(err, unix.EWOULDBLOCK) {
+		err = nil
+	}
+	if err = errors.Join(err, p.lock.Close()); err != nil {
+		return fmt.Errorf("let go of the control groups: %w", err)
+	}
+	return nil
 }

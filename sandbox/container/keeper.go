@@ -108,6 +108,7 @@ func passable(dir string) error {
 }
 
 func (k *keeper) logPath() string    { return filepath.Join(k.cfg.StateDir, "containerd.log") }
+func (k *keeper) runcRoot() string   { return filepath.Join(k.cfg.RuntimeDir, "runc") } // its notes lie in a folder for the namespace
 func (k *keeper) lockPath() string   { return filepath.Join(k.cfg.RuntimeDir, "lock") }
 func (k *keeper) recordPath() string { return filepath.Join(k.cfg.RuntimeDir, "daemon.json") }
 

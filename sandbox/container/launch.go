@@ -173,7 +173,7 @@ func (s *Sandbox) createOnce(ctx context.Context, spec sandbox.Spec) (_ *runner,
 		return nil, err
 	}
 	if err := r.make(ctx, root, mounts, all, path); err != nil {
-		return nil, lostInit(r.explainFailure(err))
+		return nil, r.startFailure(err)
 	}
 	if err := s.admit(r); err != nil {
 		r.killed.Store(true)
@@ -228,7 +228,7 @@ func (r *runner) make(ctx context.Context, root string, mounts []mount.Mount, al
 	c := r.box.engine.client
 	opts := &options.Options{BinaryName: r.box.engine.cfg.RuncBinary, NoNewKeyring: true}
 	if k := r.box.engine.keeper; k != nil {
-		opts.BinaryName, opts.Root = k.cfg.RuncBinary, filepath.Join(k.cfg.RuntimeDir, "runc")
+		opts.BinaryName, opts.Root = k.cfg.RuncBinary, k.runcRoot()
 	}
 	r.shim = r.box.joinShim(r.spec.Lane)
 	defer func() { r.box.joined(r.spec.Lane, r.inShim) }()
@@ -315,27 +315,11 @@ func (r *runner) begin(ctx context.Context) error {
 			return nil
 		}
 	}
-	err = lostInit(r.explainFailure(fmt.Errorf("start task %s: %w", r.id, err)))
+	err = r.startFailure(fmt.Errorf("start task %s: %w", r.id, err))
 	err = r.box.engine.failed("start "+r.spec.Address.String(), err)
 	err = errors.Join(err, r.Kill())
 	if e := r.Exit(); e.Cause == sandbox.CauseSignaled || e.Cause == sandbox.CauseSetupFailed {
 		err = fmt.Errorf("%w; it was %w", err, sandbox.ErrLost)
-	}
-	return err
-}
-
-// lostInit marks the failure of a start whose shim or runc's init was killed from outside. containerd hands their words on as text.
-func lostInit(err error) error {
-	var known *sandbox.Error
-	if errors.As(err, &known) && known.Reason == sandbox.ReasonSetupOOM {
-		return err
-	}
-	text := err.Error()
-	for _, part := range []string{"signal: killed", "init-p: connection reset by peer", "init-p: broken pipe", "container init: %!w(<nil>)", "from pipe: EOF",
-		"no such process", "cannot start a container that has stopped", "cannot start an already running container", "ttrpc: closed", "shim disconnected"} {
-		if strings.Contains(text, part) {
-			return fmt.Errorf("%w; it was %w", err, sandbox.ErrLost)
-		}
 	}
 	return err
 }
@@ -372,48 +356,6 @@ func (r *runner) becomes(ctx context.Context) error {
 
 // headlessTimeout is the time in which a process of which one thread has ended ends as a whole, if it does.
 const headlessTimeout = 200 * time.Millisecond
-
-// explainFailure adds what the operator can do to runc's words.
-func (r *runner) explainFailure(err error) error {
-	out := &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "start " + r.spec.Address.String(), Err: err}
-	if usage, uerr := r.group.Usage(); uerr == nil && usage.OOMKills > 0 {
-		out.Reason, out.Remedy = sandbox.ReasonSetupOOM, "raise the memory limit"
-		out.Err = fmt.Errorf("the kernel killed runc's init: it needs more than %d bytes: %w", r.spec.Limits.MemoryBytes, err)
-		return out
-	}
-	text := err.Error()
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(text, p) {
-				return true
-			}
-		}
-		return false
-	}
-	switch {
-	case has("executable file not found", `exec: "`):
-		out.Remedy = "the container's files do not hold " + r.spec.Argv[0] + " as a program: use an image with that interpreter, or bind it"
-	case has("exec of the program failed") && has("no such file"):
-		out.Remedy = "the container's files lack the loader or interpreter that " + r.spec.Argv[0] + " names: use a complete image, or bind it"
-	case has("exec format error"):
-		out.Remedy = r.spec.Argv[0] + " is for another architecture, or a script: name a program for " + machine()
-	case has("mkdir ") && has("chdir", "cwd"), r.spec.Dir != "" && has(r.spec.Dir):
-		out.Remedy = "the working directory " + r.spec.Dir + " must exist inside"
-	case has("seccomp") && has("notify", "listener"):
-		out.Remedy = "use runc 1.1 or later, built with libseccomp 2.5 or later"
-	case has("cpuset"):
-		out.Remedy = "name processors that exist in Config.CPUs, on a host with the cpuset controller"
-	case has("cgroup"):
-		out.Remedy = "see msup doctor for the control groups of this host"
-	case has("no such file or directory") && has("containerd-shim"):
-		out.Remedy = "install containerd-shim-runc-v2 beside containerd"
-	case has("user namespace", "clone"), has("nsexec"):
-		out.Remedy = "see msup doctor for user namespaces; sysctl user.max_user_namespaces must not be 0"
-	default:
-		return err // the engine's own failures are explained where they are known
-	}
-	return out
-}
 
 // remove takes away everything of a runner whose process has ended or never was. What could not be removed stays on
 // record for Reap.
@@ -494,19 +436,19 @@ func (d *Daemon) discard(ctx context.Context, c client.Container) error {
 func (d *Daemon) discardOnce(ctx context.Context, c client.Container) error {
 	task, err := c.Task(ctx, nil)
 	if err == nil {
-		if _, err = task.Delete(ctx, killTask); errdefs.IsNotFound(err) {
-			err = nil
-		}
-	} else if errdefs.IsNotFound(err) {
-		err = nil
+		_, err = task.Delete(ctx, killTask)
 	}
-	if err != nil {
+	lost := errdefs.IsNotFound(err)
+	if err != nil && !lost {
 		return err
 	}
 	if err := c.Delete(ctx); err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
-	return d.dropStray(ctx, c.ID())
+	if err := d.dropStray(ctx, c.ID()); err != nil || !lost {
+		return err
+	}
+	return d.endIdleShims() // its shim may have outlived what containerd knew of it
 }
 
 // noticeTime is for a shim to notice the end of a task whose processes were killed, which takes about a ms.

@@ -21,11 +21,18 @@ import (
 // Reap removes what dead supervisors left in this runtime directory: processes by their control groups, tasks and
 // containers in containerd, folders. After kill -9 of supervisor and containerd the strategies' processes and shims live
 // on; a new containerd finds them by its state folder.
-func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
-	var out sandbox.Reaped
+func (s *Sandbox) Reap(ctx context.Context) (out sandbox.Reaped, err error) {
+	err = s.engine.again(ctx, func() error { return s.reap(ctx, &out) })
+	if err != nil {
+		s.leftover.Store(true)
+	}
+	return out, err
+}
+
+func (s *Sandbox) reap(ctx context.Context, out *sandbox.Reaped) error {
 	entries, err := os.ReadDir(s.cfg.RuntimeDir)
 	if err != nil {
-		return out, fmt.Errorf("reap: %w", err)
+		return fmt.Errorf("reap: %w", err)
 	}
 	var errs []error
 	var paths []string
@@ -43,8 +50,8 @@ func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
 			paths = append(paths, path)
 		}
 	}
-	errs = append(errs, s.reapRecorded(ctx, paths, &out), s.reapUnrecorded(ctx, &out), s.reapStrays(ctx, &out))
-	return out, errors.Join(errs...)
+	errs = append(errs, s.reapRecorded(ctx, paths, out), s.reapUnrecorded(ctx, out), s.reapStrays(ctx, out))
+	return errors.Join(errs...)
 }
 
 // reapers bounds how many runners are removed at a time. One takes 30 ms, of which most is waiting for its shim's end: a supervisor that was killed
@@ -64,12 +71,17 @@ func (s *Sandbox) reapRecorded(ctx context.Context, paths []string, out *sandbox
 	}
 	err := all.Wait()
 	for _, d := range did {
-		out.Processes += d.Processes
-		out.Cgroups += d.Cgroups
-		out.Dirs += d.Dirs
-		out.Details = append(out.Details, d.Details...)
+		add(out, d)
 	}
 	return errors.Join(append(errs, err)...)
+}
+
+// add counts what one more removal did.
+func add(out *sandbox.Reaped, did sandbox.Reaped) {
+	out.Processes += did.Processes
+	out.Cgroups += did.Cgroups
+	out.Dirs += did.Dirs
+	out.Details = append(out.Details, did.Details...)
 }
 
 // reapLeftovers tries again in the background what an earlier clean-up could not do.
@@ -87,7 +99,6 @@ func (s *Sandbox) reapLeftovers() {
 		defer cancel()
 		reaped, err := s.Reap(ctx)
 		if err != nil {
-			s.leftover.Store(true)
 			s.log.Warn("removing leftovers failed; it is tried again at the next start", "error", err)
 			return
 		}
@@ -211,8 +222,8 @@ func (s *Sandbox) reapUnrecorded(ctx context.Context, out *sandbox.Reaped) error
 			errs = append(errs, fmt.Errorf("reap container %s: %w", c.ID(), err))
 			continue
 		}
-		out.Processes += max(1, did.Processes)
-		out.Details = append(out.Details, did.Details...)
+		did.Processes = max(1, did.Processes)
+		add(out, did)
 	}
 	return errors.Join(errs...)
 }

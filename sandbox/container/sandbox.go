@@ -66,6 +66,7 @@ type Sandbox struct {
 	log      *slog.Logger
 	cgroups  *cgroup.Manager
 	points   []string // every mounted cgroup hierarchy
+	parents  *parents
 	walls    []sandbox.Wall
 	leftover atomic.Bool // some clean-up failed, Reap has work
 	starts   calm
@@ -117,17 +118,23 @@ func Open(ctx context.Context, cfg Config) (_ *Sandbox, err error) {
 	if s.points, err = hostHierarchies(); err != nil {
 		return nil, err
 	}
+	if s.parents, err = holdParents(s.cfg.RuntimeDir); err != nil {
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "prepare containers", Err: err, Remedy: "choose a writable runtime directory"}
+	}
+	defer func() {
+		if err != nil && s.ownsIt {
+			err = errors.Join(err, s.engine.Close())
+		}
+		if err != nil {
+			err = errors.Join(err, s.parents.drop(s.points, s.cgroups.Parent()))
+		}
+	}()
 	if s.engine == nil {
 		if s.engine, err = OpenDaemon(ctx, s.cfg.Daemon); err != nil {
 			return nil, err
 		}
 		s.ownsIt = true
 	}
-	defer func() {
-		if err != nil && s.ownsIt {
-			err = errors.Join(err, s.engine.Close())
-		}
-	}()
 	if s.cfg.Image != "" {
 		err = s.engine.again(ctx, func() (err error) {
 			s.image, err = s.engine.openImage(ctx, s.cfg.Image, Snapshotter)
@@ -228,8 +235,15 @@ func (s *Sandbox) Close() error {
 	}
 	wg.Wait()
 	s.busy.Wait()
-	// What was being made while this began is killed by its maker, who sees closed.
-	errs = append(errs, s.cgroups.Close(), dropGroups(s.points, s.cgroups.Parent(), ""))
+	// What was being made while this began is killed by its maker, who sees closed. A containerd that died may have lost tasks.
+	if s.leftover.Load() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*s.engine.cfg.CallTimeout)
+		_, err := s.Reap(ctx)
+		cancel()
+		errs = append(errs, err)
+	}
+	errs = append(errs, s.engine.endIdleShims())
+	errs = append(errs, s.cgroups.Close(), s.parents.drop(s.points, s.cgroups.Parent()))
 	if s.ownsIt {
 		errs = append(errs, s.engine.Close())
 	}

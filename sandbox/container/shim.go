@@ -82,7 +82,7 @@ func (r *runner) findShimSocket() string {
 	if !r.box.engine.Private() {
 		return ""
 	}
-	return shimOf(filepath.Join(r.box.engine.bundles(), r.id)).path
+	return shimAddress(filepath.Join(r.box.engine.bundles(), r.id))
 }
 
 // dropShimSocket removes the socket of a shim that was killed: nobody listens there any more.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/msup/msup/sandbox/sandboxtest"
 	"golang.org/x/sys/unix"
 )
 
@@ -32,6 +33,10 @@ func TestStrayOfAKilledDaemon(t *testing.T) {
 			}
 			other.say(t, "still here")
 			if err := other.Kill(); err != nil {
+				t.Error(err)
+			}
+			// A shared shim remembers the task that nobody else does, and waits for its removal.
+			if _, err := s.Reap(t.Context()); err != nil {
 				t.Error(err)
 			}
 			for _, path := range left {
@@ -101,4 +106,39 @@ func forget(t *testing.T, d *Daemon, r *runner) {
 	if !d.back(t.Context()) {
 		t.Fatal("the daemon does not come back")
 	}
+}
+
+// Two on one runtime directory: the groups above the runners' stay until the last has ended, also in the hierarchies that only runc uses, because
+// runc fails where they vanish under it.
+//
+// Proves: SB-L3
+func TestParentGroupsStayWhileAnybodyRuns(t *testing.T) {
+	d := engine(t)
+	dir, parent := filepath.Join(shortDir(t), "r"), sandboxtest.CgroupParent(t)
+	same := func(c *Config) { c.RuntimeDir, c.CgroupParent = dir, parent }
+	first, second := open(t, d, same), open(t, d, same)
+	if err := startEcho(t, first).Kill(); err != nil {
+		t.Fatal(err)
+	}
+	stays := func(when string, want bool) {
+		t.Helper()
+		found := 0
+		for _, point := range first.points {
+			if _, err := os.Stat(filepath.Join(point, parent)); err == nil {
+				found++
+			}
+		}
+		if (found > 0) != want {
+			t.Errorf("%s: %d parent groups are there", when, found)
+		}
+	}
+	stays("after the last runner", true)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stays("while another runs", true)
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	stays("after the last msup", false)
 }

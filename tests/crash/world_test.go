@@ -174,8 +174,9 @@ func (w *world) story() string {
 	var text strings.Builder
 	for i, run := range w.runs[:max(0, len(w.runs)-1)] {
 		for line := range strings.Lines(run.out.String()) {
-			if strings.Contains(line, "level=ERROR") {
-				fmt.Fprintf(&text, "run %d: %s", i+1, line)
+			if strings.Contains(line, "level=ERROR") || strings.Contains(line, "halted") || strings.Contains(line, "reason=SANDBOX") {
+				line, _, _ = strings.Cut(strings.TrimSpace(line), "its log ends:") // of a killed containerd
+				fmt.Fprintf(&text, "run %d: %s\n", i+1, line)
 			}
 		}
 	}
