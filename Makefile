@@ -64,12 +64,17 @@ soaks := supervisor:TestKilledSupervisor python-i:TestKilledSupervisorOfPythonI 
 soak_test = $(patsubst $*:%,%,$(filter $*:%,$(soaks)))
 
 soak-%: build
-	@test -n "$(soak_test)" || { echo "there is no soak-$*; there are: $(foreach s,$(soaks),soak-$(firstword $(subst :, ,$(s)))) soak-clock soak-replay soak-lease soak-boundary soak-stress soak-idle soak-load"; exit 2; }
+	@test -n "$(soak_test)" || { echo "there is no soak-$*; there are: $(foreach s,$(soaks),soak-$(firstword $(subst :, ,$(s)))) soak-clock soak-simulation soak-replay soak-lease soak-boundary soak-stress soak-idle soak-load"; exit 2; }
 	@$(env) go test ./tests/crash -count=1 -timeout 0 -v -run '^$(soak_test)$$' -seed $(or $(SEED),1) \
 		$(if $(COUNT),-trials $(COUNT),-minutes $(or $(MINUTES),20))
 
 soak-clock: build
-	@$(env) go test ./tests/sim -count=1 -timeout 0 -v -run '^TestClockJumps$$' -worlds $(or $(COUNT),20000) $(if $(SEED),-seed $(SEED))
+	@$(env) go test ./tests/sim -count=1 -timeout 0 -v -run '^TestClockJumps$$' -worlds $(or $(COUNT),20000) -from $(or $(SEED),0)
+
+# COUNT=200000 worlds of core, ledger, lease and I with all faults; a tenth as many with the real shell, and with several owners.
+soak-simulation: build
+	@$(env) go test ./tests/sim -count=1 -timeout 0 -v -run '^(TestWorlds|TestInstances|TestContests)$$' -worlds $(or $(COUNT),200000) \
+		-instances $$(($(or $(COUNT),200000) / 10)) -contests $$(($(or $(COUNT),200000) / 100)) -from $(or $(SEED),0)
 
 soak-replay: build
 	@for n in $$(seq $(or $(COUNT),10)); do $(env) go test ./tests/replay -count=1 -timeout 0 -v -events 0 || exit 1; done

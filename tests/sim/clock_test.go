@@ -17,13 +17,11 @@ const clockWorlds = 100
 // Proves: NN-3, NN-6, NN-7, BC-F, GT-5, GT-6, ST-1
 func TestClockJumps(t *testing.T) {
 	began, total := time.Now(), map[string]int{}
-	first, last := uint64(0), uint64(clockWorlds)
-	if *oneOf >= 0 {
-		first, last = uint64(*oneOf), uint64(*oneOf)+1
-	}
+	count := clockWorlds
 	if *worlds != defaultWorlds {
-		last = first + uint64(*worlds)
+		count = *worlds
 	}
+	first, last := seeds(t, count)
 	for seed := first; seed < last; seed++ {
 		w := newWorld(t, seed)
 		clock := rand.New(rand.NewPCG(seed, 3))

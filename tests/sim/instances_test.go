@@ -29,10 +29,7 @@ var instances = flag.Int("instances", 200, "how many worlds with the real shell 
 // Proves: NN-3, NN-6, NN-7, GT-6, LS-3, SB-1, SB-6, ST-1, ST-2, ST-4
 func TestInstances(t *testing.T) {
 	counts := map[string]int{}
-	first, last := uint64(0), uint64(*instances)
-	if *oneOf >= 0 {
-		first, last = uint64(*oneOf), uint64(*oneOf)+1
-	}
+	first, last := seeds(t, *instances)
 	began := time.Now()
 	for seed := first; seed < last && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) { newShell(t, seed, counts).play() })

@@ -21,7 +21,7 @@ import (
 	"github.com/msup/msup/supervisor/guard"
 )
 
-var contests = flag.Uint64("contests", 60, "how many worlds with several owners to simulate")
+var contests = flag.Int("contests", 60, "how many worlds with several owners to simulate")
 
 // door is I with its bars: an epoch below the highest that has said hello is refused, and so is a second owner of that one (LS-3).
 type door struct {
@@ -328,10 +328,8 @@ func (c *contest) play() {
 // Proves: LS-1, LS-2, LS-3, GT-5, GT-6, ST-4, DOD-5
 func TestContests(t *testing.T) {
 	counts, told := map[string]int{}, map[string]int{}
-	for seed := uint64(0); seed < *contests && !t.Failed(); seed++ {
-		if *oneOf >= 0 && seed != uint64(*oneOf) {
-			continue
-		}
+	first, last := seeds(t, *contests)
+	for seed := first; seed < last && !t.Failed(); seed++ {
 		synctest.Test(t, func(t *testing.T) {
 			w := newShell(t, seed, counts)
 			w.params.Inform, w.params.ExternalApproval = false, false

@@ -18,16 +18,24 @@ const defaultWorlds = 2000
 
 var (
 	worlds = flag.Int("worlds", defaultWorlds, "how many worlds to simulate")
+	from   = flag.Uint64("from", 0, "the first world: where a soak goes on")
 	oneOf  = flag.Int64("seed", -1, "simulate this world only")
 )
+
+// seeds are the worlds to simulate: so many, or the one that was asked for.
+func seeds(t *testing.T, count int) (first, last uint64) {
+	if *oneOf >= 0 {
+		return uint64(*oneOf), uint64(*oneOf) + 1
+	}
+	first, last = *from, *from+uint64(count)
+	t.Logf("seeds %d to %d; to go on: SEED=%d", first, last-1, last)
+	return first, last
+}
 
 // Proves: NN-6, NN-7, GT-5, GT-6, GT-7, SB-6, SB-7, LN-7, CB-2, CB-3, ST-1, ST-4
 func TestWorlds(t *testing.T) {
 	began, total := time.Now(), map[string]int{}
-	first, last := uint64(0), uint64(*worlds)
-	if *oneOf >= 0 {
-		first, last = uint64(*oneOf), uint64(*oneOf)+1
-	}
+	first, last := seeds(t, *worlds)
 	for seed := first; seed < last; seed++ {
 		w := newWorld(t, seed)
 		for range 150 + w.rng.IntN(150) {
