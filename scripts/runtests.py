@@ -16,11 +16,12 @@ import argparse
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from testclasses import ROOT, Class, Outcome, plan
+from testclasses import ROOT, Class, Outcome, children, lanes, plan
 
 RECORDINGS_DEFAULT = ROOT.parent / "shared" / "data"
 BUDGET_MINUTES = 25
@@ -66,6 +67,26 @@ def run_class(one: Class, env: dict[str, str]) -> Outcome:
     counts = f"{outcome.passed} passed, {outcome.failed} failed"
     print(f"class {one.name}: {counts}, {took(seconds)}, {busy:.0%} busy", flush=True)
     return outcome
+
+
+def run_all(classes: list[Class], env: dict[str, str]) -> dict[str, Outcome]:
+    """Runs the classes, some beside others, and gives their outcomes in the order of the plan."""
+    outcomes: dict[str, Outcome] = {}
+
+    def run_lane(lane: list[Class]) -> None:
+        for one in lane:
+            outcomes[one.name] = run_class(one, env)
+
+    for step in lanes(classes):
+        with ThreadPoolExecutor(len(step)) as pool:
+            running = [pool.submit(run_lane, lane) for lane in step]
+            try:
+                for lane in running:
+                    lane.result()
+            except BaseException:
+                children.stop()
+                raise
+    return {one.name: outcomes[one.name] for one in classes}
 
 
 def brief(problem: str) -> str:
@@ -123,7 +144,7 @@ def main(argv: list[str]) -> int:
         classes = [one for one in classes if one.name in options.only]
 
     began = time.monotonic()
-    outcomes = {one.name: run_class(one, env) for one in classes}
+    outcomes = run_all(classes, env)
     asked_for_recordings = options.which == "full"
     return summarise(outcomes, time.monotonic() - began, asked_for_recordings and found is None, ci)
 

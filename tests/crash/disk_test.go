@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failures is how many calls fail per change, each in a world of its own. The ledger alone has a hundred (statedb, TestEveryWriteMayFail).
-const failures = 40
+// failures is how many calls fail per change, each in a world of its own.
+const failures = 100
 
 // The N-th write, sync or truncation of the state directory fails, alone or with the nineteen after it: with EIO, or for want of space. The
 // supervisor fails closed, and goes on by itself where it can; after one more run I was told what it is told without, and nothing twice.

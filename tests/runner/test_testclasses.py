@@ -202,3 +202,35 @@ def test_an_excused_command_passes(tmp_path: Path) -> None:
     assert testclasses.execute(command, dict(os.environ), lambda text: None).passed == 1
     unexcused = Command(["bash", str(script)], testclasses.read_plain, 10)
     assert testclasses.execute(unexcused, dict(os.environ), lambda text: None).failed == 1
+
+
+def test_every_class_runs_once_and_the_waiting_one_has_company() -> None:
+    names = ["check", "python", "e2e", "load", "replay", "sim"]
+    steps = testclasses.lanes([Class(name, []) for name in names])
+    said = [[[one.name for one in lane] for lane in step] for step in steps]
+    assert said == [[["check"]], [["e2e"], ["python", "replay", "sim"]], [["load"]]]
+    # Where the waiting one is not asked for, its company runs alone.
+    alone = testclasses.lanes([Class(name, []) for name in ["python", "sim"]])
+    assert [[one.name for one in step[0]] for step in alone] == [["python"], ["sim"]]
+
+
+def test_an_interrupt_ends_what_runs_in_every_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    children = testclasses.Children()
+    monkeypatch.setattr(testclasses, "children", children)
+    monkeypatch.setattr(runtests, "children", children)
+    began = time.monotonic()
+    sleeper = Class("runner-self-test", [Command(["sleep", "60"], testclasses.read_plain, 100)])
+
+    def interrupted(one: Class, env: dict[str, str]) -> Outcome:
+        if one is sleeper:
+            return one.run(env)
+        while not children._groups:  # pyright: ignore[reportPrivateUsage]
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runtests, "run_class", interrupted)
+    monkeypatch.setattr(runtests, "lanes", lambda classes: [[[one] for one in classes]])  # pyright: ignore
+    with pytest.raises(KeyboardInterrupt):
+        runtests.run_all([Class("x", []), sleeper], dict(os.environ))
+    assert time.monotonic() - began < 30
+    sleeper.log.unlink(missing_ok=True)
