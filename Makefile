@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test test-quick test-cgroup2 check bench hostile soak fuzz docs clean
+.PHONY: help setup build run test test-quick test-cgroup2 test-containerd2 check bench hostile soak fuzz docs clean
 
 env := scripts/with-env
 # A version stamp needs a commit and a git that trusts this folder; without them the build does without.
@@ -12,7 +12,7 @@ vcs := $(if $(shell git rev-parse --verify -q HEAD 2>/dev/null),auto,false)
 help: ## this list
 	@echo 'make TARGET — msup runs trading strategies behind walls, and never loses or repeats a decision'
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo 'Try: make run       Then: make run FEED=path/to/recording SPEED=10       Before a commit: make test'
 
@@ -42,8 +42,11 @@ test: build ## everything that must hold, under 25 minutes; CI=true: recordings 
 test-quick: build ## the tests that need neither recordings nor minutes
 	@$(env) python scripts/runtests.py quick
 
-test-cgroup2: build/setup.stamp ## the sandboxes' tests on cgroup v2 alone, in an emulated machine: [PACKAGES="cgroup process"] [RUN=name]
+test-cgroup2: build/setup.stamp ## the sandboxes' tests on cgroup v2 alone, in an emulated machine (20 to 40 minutes): [PACKAGES="cgroup process"] [RUN=name]
 	@RUN="$(RUN)" $(env) scripts/test-cgroup2 $(PACKAGES)
+
+test-containerd2: build/setup.stamp ## containers with containerd 2.x and a newer runc: [CONTAINERD=v2.2.9] [RUNC=v1.5.1] [RUN=name]
+	@RUN="$(RUN)" CONTAINERD="$(CONTAINERD)" RUNC="$(RUNC)" scripts/test-containerd2
 
 check: build/setup.stamp ## formatting, linters, types, documentation of all three languages
 	@$(env) python scripts/runtests.py check

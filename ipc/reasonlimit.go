@@ -45,7 +45,7 @@ var limitReasons = []Reason{
 	},
 	{
 		ReasonSandboxCall, ReasonDegrade, "The strategy tried something that its sandbox forbids: a network address, a file of the host, another process, a system call. It was refused.",
-		"Read the traceback in msup logs and remove the attempt; events come in by callbacks, and answers are the only way out.",
+		"Read the traceback in msup logs, or the calls that the violation names, and remove the attempt; events come in by callbacks, and answers are the only way out.",
 	},
 	{
 		ReasonSLOLatency, ReasonDegrade, "More than one answer in twenty of a window took longer than slo.p95_ms.",

@@ -17,7 +17,8 @@
 //     read before the cgroup is removed.
 //   - What a runner prints arrives as sanitised lines within a rate and a budget; the rest is dropped and counted, and
 //     a flood costs the supervisor a bounded amount of memory and CPU.
-//   - What was refused while a runner lives is a typed Violation: Since compares two looks at its counters (SB-7).
+//   - What was refused while a runner lives is a typed Violation: Since compares two looks at its counters (SB-7). Refused system calls that no
+//     honest program asks for count whether the strategy says so or not, where WallRefusals stands.
 //   - After Kill, or after Done is closed, nothing is left: no process, cgroup, mount or socket directory. What a
 //     supervisor that died by SIGKILL leaves behind, the next one's Reap removes.
 //

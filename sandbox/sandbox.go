@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"github.com/msup/msup/sandbox/syscalls"
 )
 
 // Level is an isolation level (SB-L0 … SB-L3); a higher one is stronger.
@@ -130,6 +132,8 @@ type Usage struct {
 	PIDs            int64 // processes and threads
 	OOMKills        int64 // how often the kernel's out-of-memory killer struck
 	PIDsRefused     int64 // how often the pids ceiling refused a thread or process
+	// Refused counts the system calls that were refused and that no honest program asks for (SB-7). All zero where nobody counts: WallRefusals.
+	Refused syscalls.Counts
 }
 
 // UnknownUsage is a Usage in which nothing could be counted.

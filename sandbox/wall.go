@@ -31,6 +31,7 @@ const (
 	WallKill          = "kill"
 	WallRlimits       = "rlimits"
 	WallProc          = "proc"
+	WallRefusals      = "refusals" // not a wall but an ear: what the others refuse is heard of
 )
 
 // Missing returns the walls that do not stand.
@@ -57,6 +58,7 @@ const (
 	ViolationSignal ViolationKind = "signal"
 	ViolationExit   ViolationKind = "exit"
 	ViolationSetup  ViolationKind = "setup"
+	ViolationCalls  ViolationKind = "calls" // system calls that no honest program asks for
 )
 
 // Violation is a limit that was reached, as a value: never an error, never only a log line (SB-7, SB-8).
@@ -64,7 +66,7 @@ type Violation struct {
 	Kind     ViolationKind
 	Limit    int64  // in Unit
 	Observed int64  // in Unit
-	Unit     string // "bytes", "lines", "processes", "signal", "status"
+	Unit     string // "bytes", "lines", "processes", "signal", "status", "calls of socket, fork"
 	Reason   ReasonCode
 }
 
@@ -73,11 +75,15 @@ func (v Violation) String() string {
 	return fmt.Sprintf("%s: %s limit %d %s, observed %d", v.Reason, v.Kind, v.Limit, v.Unit, v.Observed)
 }
 
-// Since derives the violations between two looks at a runner that lives: what the kernel or the log's limiter refused meanwhile (SB-7).
+// Since derives the violations between two looks at a runner that lives: what the kernel or the log's limiter refused meanwhile (SB-7). All
+// refused system calls together are one, which names them.
 func Since(was, is Usage, printed, prints LogStats) []Violation {
 	var out []Violation
 	if refused := is.PIDsRefused - max(0, was.PIDsRefused); refused > 0 {
 		out = append(out, Violation{Kind: ViolationPIDs, Observed: refused, Unit: "refused processes", Reason: ReasonPIDs})
+	}
+	if refused := is.Refused.Since(was.Refused); refused.Total() > 0 {
+		out = append(out, Violation{Kind: ViolationCalls, Observed: refused.Total(), Unit: "calls of " + refused.Names(), Reason: ipc.ReasonSandboxCall})
 	}
 	if dropped := prints.DroppedLines - printed.DroppedLines; dropped > 0 {
 		out = append(out, Violation{Kind: ViolationLog, Observed: dropped, Unit: "dropped lines", Reason: ReasonLogCeiling})
@@ -108,6 +114,9 @@ func Violations(limits Limits, exit Exit, logs LogStats) []Violation {
 	var out []Violation
 	if exit.OOM {
 		out = append(out, Violation{ViolationMemory, limits.MemoryBytes, max(exit.Usage.MemoryPeakBytes, limits.MemoryBytes), "bytes", ReasonOOM})
+	}
+	if n := exit.Usage.Refused.Total(); n > 0 {
+		out = append(out, Violation{ViolationCalls, 0, n, "calls of " + exit.Usage.Refused.Names(), ipc.ReasonSandboxCall})
 	}
 	if exit.Usage.PIDsRefused > 0 {
 		out = append(out, Violation{ViolationPIDs, limits.PIDs, limits.PIDs + exit.Usage.PIDsRefused, "processes", ReasonPIDs})

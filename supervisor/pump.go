@@ -41,6 +41,9 @@ func (p *Instance) apply(in core.Input) error {
 		if err := p.write(a); err != nil {
 			return err
 		}
+		if a.Outcome == core.Faulted {
+			p.counters.hear(e)
+		}
 	}
 	if err := p.batch.add(in, e); err != nil {
 		return err

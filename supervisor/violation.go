@@ -3,7 +3,9 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/msup/msup/ipc"
@@ -31,6 +33,15 @@ type counters struct {
 	at     time.Time
 	cpu    time.Duration // of all runners of the instance
 	ending bool          // nobody takes inputs any more
+	// told says that a step failed since the last look, and that its error named a refused call: that attempt has been counted.
+	told atomic.Bool
+}
+
+// hear takes what the core made of a failed step.
+func (c *counters) hear(e *core.Effects) {
+	if slices.ContainsFunc(e.Notes, func(n core.Note) bool { return n.Reason == ipc.ReasonSandboxCall }) {
+		c.told.Store(true)
+	}
 }
 
 // watchRunner looks at the runner and at the progress of the instance, beside the pump, until ctx ends.
@@ -60,7 +71,9 @@ func (p *Instance) lookAt(r sandbox.Runner) {
 	p.count(r, usage, r.Logs(), time.Now())
 }
 
-// count compares counters with the last ones, and tells what broke a limit since.
+// count compares counters with the last ones, and tells what broke a limit since. Refused system calls count at most once a look, and not at
+// all where the strategy has let the error through, so that a step failed and the core has counted it. A look that falls between the refusal
+// and the failed answer counts both.
 func (p *Instance) count(r sandbox.Runner, usage sandbox.Usage, logs sandbox.LogStats, now time.Time) {
 	c := &p.counters
 	c.mu.Lock()
@@ -68,7 +81,12 @@ func (p *Instance) count(r sandbox.Runner, usage sandbox.Usage, logs sandbox.Log
 	if c.runner != r {
 		c.runner, c.usage, c.logs, c.at = r, sandbox.Usage{}, sandbox.LogStats{}, time.Time{}
 	}
+	told := c.told.Swap(false)
 	for _, v := range sandbox.Since(c.usage, usage, c.logs, logs) {
+		if v.Kind == sandbox.ViolationCalls && told {
+			p.log.Warn("the runner was refused what its sandbox forbids, and said so itself", "reason", v.Reason, "observed", v.Observed, "unit", v.Unit)
+			continue
+		}
 		p.violated(v)
 	}
 	if passed := now.Sub(c.at); !c.at.IsZero() && usage.Throttled > 0 && (usage.Throttled-c.usage.Throttled)*throttledPart > passed {
@@ -81,7 +99,7 @@ func (p *Instance) count(r sandbox.Runner, usage sandbox.Usage, logs sandbox.Log
 
 // violated gives a violation to the core, which counts it on its ladder. After the end there is only somebody to tell.
 func (p *Instance) violated(v sandbox.Violation) {
-	p.log.Warn("the runner was refused what is above its ceiling", "reason", v.Reason, "limit", v.Limit, "observed", v.Observed, "unit", v.Unit)
+	p.log.Warn("the runner was refused what is above its ceiling, or forbidden", "reason", v.Reason, "limit", v.Limit, "observed", v.Observed, "unit", v.Unit)
 	if !p.counters.ending {
 		in := &core.Violation{Reason: v.Reason, Limit: v.Limit, Observed: v.Observed, Unit: v.Unit}
 		if p.box.PutUrgent(mailbox.Internal, urgent{input: in}) {

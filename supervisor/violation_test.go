@@ -1,6 +1,9 @@
 package supervisor
 
 import (
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,7 +29,12 @@ func TestWhatASandboxCountsClimbsItsLadder(t *testing.T) {
 		"lines":   {ipc.ReasonLogCeiling, guard.Log, func(n int64, _ *sandbox.Usage, l *sandbox.LogStats) { l.DroppedLines = n }},
 		"bytes":   {ipc.ReasonLogCeiling, guard.Log, func(n int64, _ *sandbox.Usage, l *sandbox.LogStats) { l.DroppedBytes = n }},
 		"threads": {ipc.ReasonSandboxPIDs, guard.Threads, func(n int64, u *sandbox.Usage, _ *sandbox.LogStats) { u.PIDsRefused = n }},
-		"cpu":     {ipc.ReasonSandboxCPU, guard.CPU, func(n int64, u *sandbox.Usage, _ *sandbox.LogStats) { u.Throttled = time.Duration(n) * time.Hour }},
+		"calls": {ipc.ReasonSandboxCall, guard.Calls, func(n int64, u *sandbox.Usage, _ *sandbox.LogStats) {
+			for range n {
+				u.Refused.Add("socket")
+			}
+		}},
+		"cpu": {ipc.ReasonSandboxCPU, guard.CPU, func(n int64, u *sandbox.Usage, _ *sandbox.LogStats) { u.Throttled = time.Duration(n) * time.Hour }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var looks atomic.Int64
@@ -82,6 +90,82 @@ func TestOnlyWhatIsNewIsAViolation(t *testing.T) {
 			t.Errorf("reasons %v", tally.Reasons)
 		}
 	})
+}
+
+// A refused call that a step fails of is counted by the core; what the sandbox counted of it is not counted again. One that is swallowed is, and
+// is named.
+// Proves: SB-3, SB-7, SB-8
+func TestARefusedCallCountsOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault  *ipc.Fault
+		detail string
+	}{
+		"let through": {&ipc.Fault{Kind: "exception", Message: "PermissionError: [Errno 1] Operation not permitted"}, "step 2: PermissionError: [Errno 1] Operation not permitted"},
+		"swallowed":   {nil, "limit 0 calls of socket, fork, observed 3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var step sync.Mutex // a look that falls into the step waits for its end
+			var tried atomic.Bool
+			notes := &noteKeeper{}
+			w := play(t, func(*ipc.Deliver) *ipc.Answer {
+				answer := &ipc.Answer{}
+				if tried.Load() {
+					answer.Fault, c.fault = c.fault, nil
+				}
+				return answer
+			}, func(cfg *InstanceConfig, r *scripted) {
+				rule := guard.Rule{Window: ipc.Nanos(time.Hour), Warn: 1, Degrade: 1 << 30, Halt: 1 << 30}
+				cfg.Params.Faults, cfg.Params.Ladders = rule, map[guard.Kind]guard.Rule{guard.Calls: rule}
+				notes.Observer, cfg.Observer = cfg.Observer, notes
+				r.usage = func() sandbox.Usage {
+					step.Lock()
+					defer step.Unlock()
+					u := sandbox.UnknownUsage()
+					if tried.Load() {
+						u.Refused.Add("socket")
+						u.Refused.Add("fork")
+						u.Refused.Add("socket")
+					}
+					return u
+				}
+			})
+			w.until("it runs", func(t *Tally) bool { return t.Outcomes[core.Applied] == 1 })
+			step.Lock()
+			tried.Store(true)
+			w.quote()
+			w.until("the step is done", func(t *Tally) bool { return t.Outcomes[core.Applied]+t.Outcomes[core.Faulted] == 2 })
+			step.Unlock()
+			w.finish()
+			if got := notes.of(ipc.ReasonSandboxCall); !slices.Equal(got, []string{c.detail}) {
+				t.Errorf("told %q", got)
+			}
+		})
+	}
+}
+
+// noteKeeper keeps the details of notes.
+type noteKeeper struct {
+	Observer
+	mu    sync.Mutex
+	notes []core.Note
+}
+
+func (k *noteKeeper) Noted(a ipc.Address, n core.Note) {
+	k.mu.Lock()
+	k.notes = append(k.notes, n)
+	k.mu.Unlock()
+	k.Observer.Noted(a, n)
+}
+
+func (k *noteKeeper) of(reason ipc.ReasonCode) (details []string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, n := range k.notes {
+		if n.Reason == reason {
+			details = append(details, strings.TrimPrefix(n.Detail, "calls: ")) // in front when nobody takes inputs any more
+		}
+	}
+	return details
 }
 
 // A window that breaks a promise lowers the priority, the next one degrades; one that keeps it gives everything back; enough broken ones halt.

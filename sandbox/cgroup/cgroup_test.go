@@ -227,6 +227,48 @@ func TestUnprivilegedHostNamesItsMissingWalls(t *testing.T) {
 	}
 }
 
+// v2 lets the threaded controllers into a group that holds processes, and then never memory: so the supervisor leaves first, or says who is there.
+//
+// Proves: SB-2
+func TestAGivenGroupIsLeftBeforeItsChildrenGetLimits(t *testing.T) {
+	m := imitateV2(t)
+	root, own := m.layout.Unified, fmt.Sprint(os.Getpid())
+	file := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	probe := func(inside string) []sandbox.Wall {
+		file("cgroup.type", "domain\n") // the real root has none
+		file("cgroup.procs", inside)
+		file("cgroup.subtree_control", "")
+		m.hierarchies = nil
+		if err := m.probe(); err != nil {
+			t.Fatal(err)
+		}
+		return sandbox.Missing(m.Walls())
+	}
+	for _, w := range probe(own + "\n1\n") {
+		if !strings.Contains(w.Detail, "holds other processes") {
+			t.Errorf("wall %+v", w)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(root, "cgroup.subtree_control")); err != nil || len(text) > 0 || m.HasMemory() {
+		t.Errorf("a group with others inside was told %q, %v", text, err)
+	}
+	if missing := probe(own + "\n"); len(missing) > 0 {
+		t.Errorf("walls missing: %+v", missing)
+	}
+	for name, want := range map[string]string{"supervisor/cgroup.procs": own, "cgroup.subtree_control": "+cpu +memory +pids"} {
+		if text, err := os.ReadFile(filepath.Join(root, name)); err != nil || string(text) != want {
+			t.Errorf("%s holds %q (%v), want %q", name, text, err, want)
+		}
+	}
+	if got := given("/sys/fs/cgroup", "/a.scope/supervisor"); got != "/sys/fs/cgroup/a.scope" {
+		t.Errorf("who comes from the leaf is given %s", got)
+	}
+}
+
 // Proves: SB-2
 func TestLimitThatCannotBeSetIsAnError(t *testing.T) {
 	m := imitateV2(t)
@@ -293,7 +335,7 @@ func killTree(t *testing.T, m *Manager) {
 	if _, err := stdin.Write([]byte("go\n")); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		if pids, err := g.PIDs(); err != nil {
 			t.Fatal(err)
 		} else if len(pids) == 3 {

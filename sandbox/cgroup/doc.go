@@ -10,7 +10,11 @@
 //     each limit where it stands, or why it does not and what to do.
 //   - A limit that the host offers and that cannot be set is an error, never a silent omission.
 //   - Kill leaves no process: cgroup.kill where a v2 group exists, else freeze, SIGKILL to all, thaw, until empty.
-//     Process ids are read while the group is frozen, so none of them can have been reused.
+//     Process ids are read while the group is frozen, so none of them can have been reused. What somebody else has frozen
+//     is killed, too.
+//   - Where the top of v2 is closed, the group that this process was given is used (systemd's Delegate=yes). v2 gives the
+//     children of a group that holds processes no limits, so the process leaves it for a leaf named supervisor, where it is
+//     alone; where it is not, Walls says that others are inside.
 //   - Remove removes the group, and the lane and parent groups when they are empty: v1 keeps them for ever otherwise.
 //
 // # What you may not assume
@@ -28,7 +32,7 @@
 //
 // # How to test against it
 //
-// On a real host as root with a Parent of the test's own. The v2 form is tested by make test-cgroup2, on a real kernel in an
-// emulated machine, and in every other run on a directory tree that imitates the
-// kernel's files; Manager takes its roots from a mountinfo text.
+// On a real host as root with a Parent of the test's own: real_test.go breaks every limit and looks at what the kernel of this
+// host does. make test-cgroup2 runs the same on v2 alone, in an emulated machine; in every other run the v2 form has a
+// directory tree that imitates the kernel's files. Manager takes its roots from a mountinfo text.
 package cgroup

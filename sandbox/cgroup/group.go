@@ -181,7 +181,7 @@ func (g *Group) Kill(ctx context.Context) error {
 			return err
 		}
 		if g.unified != "" && wait > time.Millisecond { // what has survived the first round
-			if err := g.killHeadless(inside); err != nil {
+			if err := errors.Join(g.thaw(), g.killHeadless(inside)); err != nil {
 				return err
 			}
 		}
@@ -224,15 +224,13 @@ func (g *Group) killOnce(inside []int) error {
 			return err
 		}
 	}
-	thaw := func() error { return nil }
 	if dir, ok := g.dirs[freezer]; ok {
 		if err := write(dir, "freezer.state", "FROZEN"); err != nil {
 			return err
 		}
-		thaw = func() error { return write(dir, "freezer.state", "THAWED") }
 		var err error
 		if inside, err = readPIDs(dir); err != nil {
-			return errors.Join(err, thaw())
+			return errors.Join(err, g.thaw())
 		}
 	}
 	var errs []error
@@ -241,7 +239,21 @@ func (g *Group) killOnce(inside []int) error {
 			errs = append(errs, fmt.Errorf("kill process %d: %w", pid, err))
 		}
 	}
-	return errors.Join(append(errs, thaw())...)
+	return errors.Join(append(errs, g.thaw())...)
+}
+
+// thaw lets go of what is frozen by v1's freezer. On a hybrid host somebody else may have frozen the group (an engine that pauses a
+// container, say): cgroup.kill does not reach through that, and the killed would stay for ever. v2's own freezer lets a kill pass.
+func (g *Group) thaw() error {
+	dir, ok := g.dirs[freezer]
+	if !ok {
+		return nil
+	}
+	err := write(dir, "freezer.state", "THAWED")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) { // gone meanwhile, with everybody inside
+		return nil
+	}
+	return err
 }
 
 // Remove removes the group's directories, and the lane and parent groups when they are empty. The kernel may hold a

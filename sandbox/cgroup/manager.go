@@ -103,8 +103,8 @@ func (m *Manager) probe() error {
 
 // use tries the top of a hierarchy first, as container engines do, then the group this process was delegated.
 func (m *Manager) use(h hierarchy, point, self string) {
-	var firstErr error
-	for _, base := range []string{point, filepath.Join(point, self)} {
+	var why string
+	for _, base := range slices.Compact([]string{point, given(point, self)}) {
 		h.base = base
 		err := m.lanes(h)
 		m.dropLanes(h)
@@ -112,11 +112,11 @@ func (m *Manager) use(h hierarchy, point, self string) {
 			m.hierarchies = append(m.hierarchies, h)
 			return
 		}
-		if firstErr == nil {
-			firstErr = err
+		if why != "" {
+			why += "; and "
 		}
+		why += fmt.Sprintf("cannot make groups under %s: %v", base, err)
 	}
-	why := fmt.Sprintf("cannot make groups under %s: %v", point, firstErr)
 	for _, c := range h.controllers {
 		m.why[c] = why
 	}
@@ -198,34 +198,48 @@ func (m *Manager) ensure(dir string) error {
 	return nil
 }
 
-// enable hands controllers to the children of a v2 group. A group that holds processes refuses (the kernel's "no
-// internal processes" rule); when the only one is this process, it moves into a leaf of its own.
+// enable hands controllers to the children of a v2 group, all by one write. A group that holds processes can have no such children: the kernel
+// refuses memory with EBUSY, but lets the threaded controllers (cpu, pids) pass, and from then on refuses memory for good (EOPNOTSUPP) and
+// every process in a child. So who is inside is looked at first.
 func (m *Manager) enable(dir string, controllers []string) error {
-	for _, c := range controllers {
-		err := write(dir, "cgroup.subtree_control", "+"+c)
-		if errors.Is(err, unix.EBUSY) && m.moveSelf(dir) == nil {
-			err = write(dir, "cgroup.subtree_control", "+"+c)
-		}
-		if err != nil {
-			return err
-		}
+	if len(controllers) == 0 {
+		return nil
 	}
-	return nil
-}
-
-func (m *Manager) moveSelf(dir string) error {
-	pidsInside, err := readPIDs(dir)
-	if err != nil {
+	if err := m.leave(dir); err != nil {
 		return err
 	}
-	if len(pidsInside) != 1 || pidsInside[0] != os.Getpid() {
-		return fmt.Errorf("control group %s holds other processes", dir)
+	return write(dir, "cgroup.subtree_control", "+"+strings.Join(controllers, " +"))
+}
+
+// supervisorLeaf is where a supervisor goes that was alone in the group it was given.
+const supervisorLeaf = "supervisor"
+
+// leave empties a group whose only process is this one. The root of the hierarchy, which has no type, may have processes.
+func (m *Manager) leave(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, "cgroup.type")); errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	leaf := filepath.Join(dir, "supervisor")
+	inside, err := readPIDs(dir)
+	if err != nil || len(inside) == 0 {
+		return err
+	}
+	if len(inside) != 1 || inside[0] != os.Getpid() {
+		return fmt.Errorf("control group %s holds other processes than this one, %d in all, so groups in it cannot have limits", dir, len(inside))
+	}
+	leaf := filepath.Join(dir, supervisorLeaf)
 	if err := m.ensure(leaf); err != nil {
 		return err
 	}
 	return write(leaf, "cgroup.procs", strconv.Itoa(os.Getpid()))
+}
+
+// given is the group that this process was given. It may have left that for a leaf already, or have been started by who has.
+func given(point, self string) string {
+	dir := filepath.Join(point, self)
+	if filepath.Base(dir) == supervisorLeaf && dir != point {
+		return filepath.Dir(dir)
+	}
+	return dir
 }
 
 // Close removes the lane and parent groups where they are empty.

@@ -10,8 +10,10 @@
 //  3. runc makes user, pid, mount, net, ipc, uts and cgroup namespaces. Ids 0 to 65535 inside are a range outside that is
 //     this runner's alone on the host; the strategy is id 1000, without capabilities, with no_new_privs
 //  4. package cgroup makes and limits the group, <parent>/<lane>/<id>, as for the process sandbox; runc is told to use it
-//  5. seccomp (seccomp.go) refuses all but a reviewed list. The exec that makes runc's init the strategy is announced to
-//     the supervisor, which sets the last limits and lets this one pass, and no other (latch.go)
+//  5. what runc's init needs of /proc is taken away when it waits for its start (proc.go): the runner's shows processes only
+//  6. seccomp (seccomp.go) refuses all but a reviewed list. The exec that makes runc's init the strategy is announced to
+//     the supervisor, which sets the last limits and lets this one pass, and no other (latch.go). What no honest program asks for
+//     is announced as well: it is refused, and counted in Usage.Refused (package refusal)
 //
 // # What is guaranteed
 //
@@ -33,11 +35,13 @@
 //   - That host files are reproducible. An image is; its digest is in Sandbox.ImageDigest.
 //   - That files of mode 0600 in an image can be read: they belong to an id that the runner does not have.
 //   - That runc has no holes: see Examine. Debian 12's 1.1.5 lacks the fixes of November 2025.
+//   - That all versions are alike. The tests of this package have passed with containerd 1.6.20, 2.2.9 and 2.4.2, and with runc 1.1.5,
+//     1.3.6, 1.4.3 and 1.5.1, in these pairs: 1.6.20 with 1.1.5 and 1.3.6, 2.2.9 with 1.5.1, 2.4.2 with 1.1.5 and 1.4.3.
 //   - That sockets of shims lie in RuntimeDir: containerd puts them into /run/containerd/s.
 //
 // # How to test against it
 //
 // As root with containerd and runc installed: OpenDaemon with two folders of the test's own, then Open with Engine set. The
 // conformance suite in sandboxtest runs against both kinds of root. Folders must be passable for everybody, which those of
-// testing.T.TempDir are not, and short.
+// testing.T.TempDir are not, and short. scripts/test-containerd2 runs all of it with other versions than the machine's.
 package container

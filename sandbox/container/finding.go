@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"time"
 
@@ -45,7 +46,12 @@ type hole struct {
 	debian string   // in a Debian version at least this revision has the patch, whatever its number; "" = none
 }
 
+// The lists leave out what msup's use of a component cannot meet: of containerd all that is in its CRI plugin, which msup never asks and a private
+// daemon does not load, and all that a registry does to one who pulls from it.
+
 var runcHoles = []hole{
+	{cve: []string{"CVE-2026-41579"}, what: "an image with a link at /dev can make files on the host (msup starts nothing from such an image)",
+		fixed: [][3]int{{1, 3, 6}, {1, 4, 3}, {1, 5, 0}}},
 	{cve: []string{"CVE-2025-31133", "CVE-2025-52565", "CVE-2025-52881"}, what: "masked paths and bind mounts can be raced so that writes reach the host's /proc",
 		fixed: [][3]int{{1, 2, 8}, {1, 3, 3}, {1, 4, 0}}},
 	{cve: []string{"CVE-2024-45310"}, what: "empty files and folders can be made on the host by a race", fixed: [][3]int{{1, 1, 14}, {1, 2, 0}}},
@@ -53,6 +59,8 @@ var runcHoles = []hole{
 }
 
 var containerdHoles = []hole{
+	{cve: []string{"CVE-2025-47290"}, what: "a link in an image can be raced while it is unpacked, so that writes reach the host",
+		since: [3]int{2, 1, 0}, fixed: [][3]int{{2, 1, 1}}},
 	{cve: []string{"CVE-2024-25621"}, what: "containerd's folders are open to every local user (msup closes those of a private one)",
 		fixed: [][3]int{{1, 7, 29}, {2, 0, 7}, {2, 1, 5}, {2, 2, 0}}},
 	{cve: []string{"CVE-2023-25153"}, what: "an image archive can exhaust memory while it is imported", fixed: [][3]int{{1, 5, 18}, {1, 6, 18}, {1, 7, 0}}},
@@ -78,7 +86,11 @@ func less(a, b [3]int) bool {
 	return false
 }
 
-// open tells whether a version has the hole. A branch between two named ones was given up with it.
+// preRelease finds what came before a version: "1.4.0-rc.2", "2.2.0-beta.0".
+var preRelease = regexp.MustCompile(`\d[-~+](?:alpha|beta|rc)`)
+
+// open tells whether a version has the hole. A branch between two named ones was given up with it, and a pre-release of the version that closed
+// it counts as if it came before the mending.
 func (h hole) open(v [3]int, text string) bool {
 	if less(v, h.since) {
 		return false
@@ -88,7 +100,7 @@ func (h hole) open(v [3]int, text string) bool {
 	}
 	for _, f := range h.fixed {
 		if v[0] == f[0] && v[1] == f[1] {
-			return less(v, f)
+			return less(v, f) || v == f && preRelease.MatchString(text)
 		}
 	}
 	return less(v, h.fixed[len(h.fixed)-1])

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/sandboxtest"
+	"golang.org/x/sys/unix"
 )
 
 func makeExecutable(t *testing.T, path string) {
@@ -31,14 +33,24 @@ func TestHoles(t *testing.T) {
 		{"runc", "1.1.5+ds1-1+deb12u1", runcHoles, "CVE-2025-31133", "CVE-2024-21626"},
 		{"runc", "1.1.15", runcHoles, "CVE-2025-52881", "CVE-2024-45310"},
 		{"runc", "1.2.7", runcHoles, "CVE-2025-52565", ""},
-		{"runc", "1.2.8", runcHoles, "", ""},
+		{"runc", "1.2.8", runcHoles, "CVE-2026-41579", "CVE-2025-31133"},
 		{"runc", "1.3.2", runcHoles, "CVE-2025-31133", ""},
-		{"runc", "1.3.3", runcHoles, "", ""},
-		{"runc", "1.4.0", runcHoles, "", ""},
+		{"runc", "1.3.3-0ubuntu1~24.04.3", runcHoles, "CVE-2026-41579", "CVE-2025-31133"},
+		{"runc", "1.3.6", runcHoles, "", ""},
+		{"runc", "1.4.0-rc.2", runcHoles, "CVE-2025-31133", ""},
+		{"runc", "1.4.0", runcHoles, "CVE-2026-41579", "CVE-2025-31133"},
+		{"runc", "1.4.3", runcHoles, "", ""},
+		{"runc", "1.5.0-rc.2", runcHoles, "CVE-2026-41579", ""},
+		{"runc", "1.5.1", runcHoles, "", ""},
 		{"runc", "2.0.0", runcHoles, "", ""},
 		{"containerd", "1.6.20~ds1", containerdHoles, "CVE-2024-25621", "CVE-2023-25153"},
 		{"containerd", "v2.4.2", containerdHoles, "", ""},
-		{"containerd", "v2.1.4", containerdHoles, "CVE-2024-25621", ""},
+		{"containerd", "v2.1.4", containerdHoles, "CVE-2024-25621", "CVE-2025-47290"},
+		{"containerd", "v2.1.0", containerdHoles, "CVE-2025-47290", ""},
+		{"containerd", "v2.0.6", containerdHoles, "CVE-2024-25621", "CVE-2025-47290"},
+		{"containerd", "v2.2.0-rc.1", containerdHoles, "CVE-2024-25621", ""},
+		{"containerd", "v2.2.9", containerdHoles, "", ""},
+		{"containerd", "1.7.35", containerdHoles, "", ""},
 		{"kernel", "5.15.20-generic", kernelHoles, "CVE-2022-0847", "CVE-2023-3269"},
 		{"kernel", "6.1.30", kernelHoles, "CVE-2023-3269", "CVE-2022-0847"},
 		{"kernel", "6.1.76-1", kernelHoles, "", ""},
@@ -115,12 +127,41 @@ func TestNoUserNamespaces(t *testing.T) {
 	}
 }
 
+// unifiedControllers is there where the host has cgroup v2 alone.
+const unifiedControllers = "/sys/fs/cgroup/cgroup.controllers"
+
+// fewControllers makes a v2 host that was given the cpu controller alone, as a container's is or what systemd delegates: a namespace whose
+// root is a group that has no other. The test itself leaves that root, since groups are to be made below it.
+const fewControllers = `
+echo +cpu > /sys/fs/cgroup/cgroup.subtree_control
+mkdir $top
+echo +cpu > $top/cgroup.subtree_control
+mkdir $top/host $top/host/own
+echo $$ > $top/host/cgroup.procs
+exec unshare --cgroup sh -ec '
+echo $$ > "$0/host/own/cgroup.procs"
+umount /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+exec "$@"' $top "$@"`
+
 // Without the memory and pids controllers the older walls stand in, and Walls says so.
 //
 // Proves: SB-L3, SB-2
 func TestNoMemoryController(t *testing.T) {
 	if os.Getenv(insideEnv) == "" {
-		sandboxtest.CgroupParent(t)
+		parent := sandboxtest.CgroupParent(t)
+		if _, err := os.Stat(unifiedControllers); err == nil {
+			top := "/sys/fs/cgroup/" + parent + "-few"
+			t.Cleanup(func() {
+				eventually(t, "the groups that a host with few controllers was made of can be removed", func() bool {
+					_ = errors.Join(unix.Rmdir(top+"/host/own"), unix.Rmdir(top+"/host"), unix.Rmdir(top))
+					_, err := os.Stat(top)
+					return errors.Is(err, os.ErrNotExist)
+				})
+			})
+			inside(t, "TestNoMemoryController", "--mount", "top="+top+"\n"+fewControllers)
+			return
+		}
 		inside(t, "TestNoMemoryController", "--mount", "umount /sys/fs/cgroup/memory\numount /sys/fs/cgroup/pids")
 		return
 	}

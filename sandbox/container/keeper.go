@@ -344,15 +344,18 @@ func (k *keeper) openLog() (*os.File, error) {
 	return f, nil
 }
 
-// disabledPlugins are not needed. The CRI plugin would open a second control plane on the host; opt would make /opt/containerd.
+// disabledPlugins are not needed. The CRI plugin would open a second control plane on the host; opt would make /opt/containerd; restart runs what a
+// label names, as root. Some have other names from 2.0 or 2.2 on, and each version passes over the names that it does not know.
 var disabledPlugins = []string{
 	"io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime", "io.containerd.podsandbox.controller.v1.podsandbox",
-	"io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart", "io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing",
+	"io.containerd.internal.v1.opt", "io.containerd.internal.v1.restart", "io.containerd.monitor.container.v1.restart", "io.containerd.nri.v1.nri", "io.containerd.internal.v1.tracing",
 	"io.containerd.tracing.processor.v1.otlp", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs",
 	"io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs", "io.containerd.snapshotter.v1.blockfile",
 	"io.containerd.snapshotter.v1.erofs", "io.containerd.image-verifier.v1.bindir", "io.containerd.transfer.v1.local", "io.containerd.grpc.v1.transfer",
 }
 
+// writeConfig writes the one form that every containerd from 1.3 to 2.4 reads: versions 3 and 4 are refused by 1.x, and 2.x turns version 2 into its
+// own in some us, which it calls a warning.
 func (k *keeper) writeConfig() error {
 	var b strings.Builder
 	quote := func(s string) string { q, _ := json.Marshal(s); return string(q) } // a JSON string is a TOML one; marshalling one cannot fail

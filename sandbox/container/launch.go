@@ -250,6 +250,9 @@ func (r *runner) make(ctx context.Context, root string, mounts []mount.Mount, al
 	if err := r.hold(); err != nil {
 		return err
 	}
+	if err := r.narrowProc(); err != nil {
+		return err
+	}
 	// On a hybrid host runc leaves out the unified hierarchy, whose cgroup.kill and counters serve us. And a process that
 	// is in this group cannot be a foreign one that was given the number of a dead init.
 	return r.group.Add(r.pid)
@@ -324,7 +327,7 @@ func (r *runner) begin(ctx context.Context) error {
 	return err
 }
 
-// becomes waits, for some 100 us, until the exec has succeeded. When it fails, runc's init prints why and exits with 1;
+// becomes waits, for some 100 us, until the exec has succeeded. When it fails, runc's init prints why and exits with 1, from runc 1.2 on with 255;
 // a program that was faster than this look is told from that by what it printed.
 func (r *runner) becomes(ctx context.Context) error {
 	for {
@@ -340,7 +343,7 @@ func (r *runner) becomes(ctx context.Context) error {
 		case <-r.gone:
 			<-r.done
 			tail := r.logs.Load().StderrTail()
-			if e := r.Exit(); e.Cause == sandbox.CauseExited && e.Code == 1 && strings.HasPrefix(tail, "exec "+r.spec.Argv[0]+":") {
+			if e := r.Exit(); e.Cause == sandbox.CauseExited && (e.Code == 1 || e.Code == 255) && strings.HasPrefix(tail, "exec "+r.spec.Argv[0]+":") {
 				return fmt.Errorf("exec of the program failed: %s", strings.TrimSpace(tail))
 			}
 			return nil

@@ -41,12 +41,7 @@ func daemonIn(dir string) DaemonConfig {
 }
 
 // callTimeout is the default, 0, but for an emulated machine.
-func callTimeout() time.Duration {
-	if sandboxtest.Emulated() {
-		return 2 * time.Minute
-	}
-	return 0
-}
+func callTimeout() time.Duration { return sandboxtest.Patience() }
 
 // engine starts a private containerd for one test.
 func engine(t *testing.T) *Daemon {
@@ -103,7 +98,8 @@ func script(t *testing.T, code string) sandbox.Spec {
 		t.Fatal(err)
 	}
 	return sandbox.Spec{Address: ipc.Address{Bot: "b", Strategy: "s", Instance: ipc.InstanceID(filepath.Base(dir))}, Lane: ipc.LaneLL, NeedSocket: true,
-		Argv: rt.Argv("/app/x.py"), Env: rt.Env, Binds: append(slices.Clone(rt.Binds), sandbox.Bind{Source: dir, Target: "/app"})}
+		Limits: sandbox.Limits{ConnectTimeout: callTimeout()},
+		Argv:   rt.Argv("/app/x.py"), Env: rt.Env, Binds: append(slices.Clone(rt.Binds), sandbox.Bind{Source: dir, Target: "/app"})}
 }
 
 // echoCode answers every line, and exits with status 7 on an empty one.

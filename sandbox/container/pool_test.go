@@ -128,12 +128,12 @@ func TestExecOnce(t *testing.T) {
 	spec := script(t, `
 import errno, os
 got = set()
-for _ in range(20000):
+for _ in range(1000):
     try:
         os.execv("/usr/bin/python3", ["python3"])
     except OSError as e:
         got.add(e.errno)
-print(sorted(got) == sorted({errno.EPERM, errno.ENOSYS}))
+print(got == {errno.EPERM})
 `)
 	spec.NeedSocket = false
 	lines := make(chan sandbox.LogLine, 10)

@@ -39,6 +39,7 @@ func ownPlaces(l sandbox.Limits) []place {
 	return []place{
 		// subset=pid hides everything but processes: no /proc/sys, kcore, kallsyms, meminfo.
 		own("/proc", "proc", "ro", "nosuid", "nodev", "noexec", "subset=pid", "hidepid=2"),
+		own("/proc", "proc", "ro", "nosuid", "nodev", "noexec"), // over it, for runc's init only: see proc.go
 		own("/dev", "tmpfs", "ro", "nosuid", "noexec", "mode=0755", "size=64k", "nr_inodes=64"),
 		own("/tmp", "tmpfs", "nosuid", "nodev", "noexec", fmt.Sprintf("size=%d", l.TmpBytes), fmt.Sprintf("nr_inodes=%d", l.TmpInodes),
 			"mode=0700", fmt.Sprintf("uid=%d", innerID), fmt.Sprintf("gid=%d", innerID)),
@@ -72,7 +73,7 @@ func places(spec sandbox.Spec, socketDir string) ([]place, error) {
 		return strings.Count(a.mount.Destination, "/") - strings.Count(b.mount.Destination, "/")
 	})
 	for i, p := range out[1:] {
-		if slices.ContainsFunc(out[:i+1], func(o place) bool { return o.mount.Destination == p.mount.Destination }) {
+		if p.mount.Type != "proc" && slices.ContainsFunc(out[:i+1], func(o place) bool { return o.mount.Destination == p.mount.Destination }) {
 			return nil, specError("mount "+p.mount.Destination, errors.New("two things are to be mounted there"), "drop one of them")
 		}
 	}

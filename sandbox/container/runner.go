@@ -88,7 +88,9 @@ func (r *runner) Usage() (sandbox.Usage, error) {
 	if r.ended {
 		return r.usage, nil
 	}
-	return r.group.Usage()
+	usage, err := r.group.Usage()
+	usage.Refused = r.latch.refusals.Counts()
+	return usage, err
 }
 
 // hold opens the pidfd of the task's first process and watches it. The process is one of the task's as long as its shim
@@ -256,6 +258,7 @@ func (r *runner) supervise() {
 	defer cancel()
 	errs := []error{r.group.Kill(ctx)}
 	usage, err := r.group.Usage() // before the task is deleted: the out-of-memory counter goes with its group
+	usage.Refused = r.latch.refusals.Counts()
 	errs = append(errs, err)
 	exit := r.explain(end, usage) // what was printed last follows once the FIFOs are drained
 	errs = append(errs, r.remove(context.Background()))

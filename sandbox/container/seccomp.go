@@ -2,6 +2,7 @@ package container
 
 import (
 	"runtime"
+	"slices"
 
 	"github.com/msup/msup/sandbox/syscalls"
 	"github.com/opencontainers/runtime-spec/specs-go"
@@ -20,7 +21,7 @@ type syscallGroup struct {
 	arch   specs.Arch                // only on this architecture; "" = all
 	when   [][]specs.LinuxSeccompArg // allowed if any of these holds; nil = always
 	errno  unix.Errno                // refuse with this errno instead of allowing
-	notify bool                      // ask the supervisor's latch
+	notify bool                      // ask the supervisor's latch, which refuses most of it
 }
 
 const (
@@ -44,7 +45,18 @@ var syscallGroups = append([]syscallGroup{
 	{why: "the same with another status: announced, then let pass", names: []string{"exit", "exit_group"},
 		when: masked(0, exitStatusHigh, exitStatusHigh), notify: true},
 	{why: "runc's init becomes the strategy: announced, and passed exactly once", names: []string{"execve"}, notify: true},
-}, listed(syscalls.Strategy())...)
+}, append(listed(syscalls.Strategy()), counted()...)...)
+
+// counted is what is announced to be refused, because it counts as a violation. execve is announced anyway.
+func counted() []syscallGroup {
+	var out []syscallGroup
+	for _, g := range listed(syscalls.Counted()) {
+		g.names = slices.DeleteFunc(slices.Clone(g.names), func(name string) bool { return name == "execve" })
+		g.notify = true
+		out = append(out, g)
+	}
+	return out
+}
 
 // listed is the common list in this package's form.
 func listed(groups []syscalls.Group) []syscallGroup {
@@ -62,8 +74,19 @@ func listed(groups []syscalls.Group) []syscallGroup {
 			}
 		}
 		out = append(out, one)
+		if g.Counted {
+			out = append(out, syscallGroup{why: g.Why + "; all else is announced, and refused", names: g.Names, arch: one.arch, when: opposite(g.AnyOf[0]), notify: true})
+		}
 	}
 	return out
+}
+
+// opposite is where a condition does not hold.
+func opposite(a syscalls.Arg) [][]specs.LinuxSeccompArg {
+	if a.Mask != 0 { // one bit
+		return masked(uint(a.Index), a.Mask, a.Value^a.Mask)
+	}
+	return [][]specs.LinuxSeccompArg{{{Index: uint(a.Index), Value: a.Value, Op: specs.OpNotEqual}}}
 }
 
 // arches are the architectures that msup has a list for, in the specification's words.
@@ -109,11 +132,11 @@ func seccompProfile(arch specs.Arch, listener string) *specs.LinuxSeccomp {
 	return p
 }
 
-// allowedCount is the number of system calls that are allowed on an architecture, under a condition or not.
+// allowedCount is the number of system calls that are allowed on an architecture, under a condition or not. The one exec is not among them.
 func allowedCount(arch specs.Arch) int {
 	names := map[string]bool{}
 	for _, g := range syscallGroups {
-		if g.errno == 0 && (g.arch == "" || g.arch == arch) {
+		if g.errno == 0 && !g.notify && (g.arch == "" || g.arch == arch) {
 			for _, n := range g.names {
 				names[n] = true
 			}

@@ -15,7 +15,7 @@ import (
 // Proves: SB-2, SB-L1
 func TestTheThreadCeilingStandsBeforeTheProgram(t *testing.T) {
 	dir := shortDir(t)
-	s, err := New(Config{RuntimeDir: filepath.Join(dir, "r"), CgroupParent: sandboxtest.CgroupParent(t)})
+	s, err := New(Config{RuntimeDir: filepath.Join(dir, "r"), CgroupParent: sandboxtest.CgroupParent(t), StartTimeout: sandboxtest.Patience()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestTheThreadCeilingStandsBeforeTheProgram(t *testing.T) {
 	}
 	// The report that Start waits for comes before the exec, and the limit with it.
 	var got unix.Rlimit
-	for began := time.Now(); time.Since(began) < 20*time.Second && got.Max != 6 && got.Max != 5; time.Sleep(time.Millisecond) {
+	for began := time.Now(); time.Since(began) < max(20*time.Second, sandboxtest.Patience()) && got.Max != 6 && got.Max != 5; time.Sleep(time.Millisecond) {
 		if err := unix.Prlimit(r.PID(), unix.RLIMIT_NPROC, nil, &got); err != nil {
 			t.Fatal(err)
 		}

@@ -13,7 +13,8 @@
 //     exec, the socket's directory read-only; then pivot_root, and the root becomes read-only
 //  3. rlimits, an empty bounding set, no_new_privs, no capabilities, SIGKILL when the supervisor dies
 //  4. Landlock: what the kernel knows of it
-//  5. seccomp: EPERM to everything but the list in syscalls.go
+//  5. seccomp: EPERM to everything but the list in syscalls.go. What no honest program asks for is handed to the supervisor, which says EPERM and
+//     counts it (package refusal); its descriptor leaves stage two with the report, before the exec
 //
 // # What is guaranteed
 //
@@ -21,6 +22,8 @@
 //     (threads are). So SIGKILL to that one process, through its pidfd, ends everything.
 //   - A build job (Spec.BuildJob) may fork and execute, because a compiler must (syscalls_job.go). It has all other walls, a
 //     ceiling of processes, no socket to the supervisor, and ends as a whole when its first process ends.
+//   - A call of syscalls.Counted that a runner is refused is in Usage.Refused before the runner hears of it, whatever it makes of the error.
+//     Built-in programs hand on the same calls from the moment strategy code may run; of build jobs nothing is counted.
 //   - The strategy is PID 1 there. The kernel drops signals without a handler that PID 1 sends itself, so os.abort ends
 //     it by SIGSEGV instead of SIGABRT; SIGKILL from outside always works, and is the only signal msup relies on. Stage
 //     two does not stay behind as an init: it would cost every instance a Go runtime and a second process.
@@ -33,6 +36,8 @@
 //
 //   - That all walls stand. Sandbox.Walls tells, from a real start that New makes: without privileges there is no control
 //     group, RLIMIT_AS and RLIMIT_NPROC then stand in, and the user id is that of the supervisor.
+//   - That refusals are counted everywhere: a process has room for one seccomp listener. Where msup itself runs behind one, Walls says so
+//     (WallRefusals), and all is refused as ever.
 //   - That Argv[0] may be a script: the program must be an ELF file, since its descriptor is closed before a "#!"
 //     interpreter could read it.
 //   - That the kernel is older than it is: open_tree, mount_setattr and pidfds need Linux 5.12.

@@ -49,7 +49,7 @@ func Inspect(cfg Config) Host {
 func allowedCount() int {
 	n := 0
 	for _, g := range syscallGroups {
-		if g.errno == 0 && (g.arch == "" || g.arch == libraryArch[runtime.GOARCH]) {
+		if g.errno == 0 && (!g.counted || len(g.when) > 0) && (g.arch == "" || g.arch == libraryArch[runtime.GOARCH]) {
 			n += len(g.names)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/elastic/go-seccomp-bpf/arch"
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/sandboxtest"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +28,7 @@ func TestJobFilterDecides(t *testing.T) {
 		t.Fatal(err)
 	}
 	machine := func(groups []syscallGroup) *bpf.VM {
-		insts, err := assemble(info, groups)
+		insts, err := assemble(info, groups, retRefuse)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +61,7 @@ func TestJobFilterDecides(t *testing.T) {
 		}
 	}
 	for _, info := range []*arch.Info{arch.X86_64, arch.AARCH64} {
-		if _, err := assemble(info, jobGroups); err != nil {
+		if _, err := assemble(info, jobGroups, retRefuse); err != nil {
 			t.Errorf("%s: %v", info.Name, err)
 		}
 	}
@@ -113,7 +114,7 @@ func runJob(t *testing.T, s *Sandbox, build bool, pids int64, script string) (st
 	}
 	select {
 	case <-r.Done():
-	case <-time.After(time.Minute):
+	case <-time.After(max(time.Minute, sandboxtest.Patience())):
 		t.Fatal(errors.Join(errors.New("the job hangs"), r.Kill()))
 	}
 	mu.Lock()

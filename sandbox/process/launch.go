@@ -19,6 +19,7 @@ import (
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/endpoint"
 	"github.com/msup/msup/sandbox/folder"
+	"github.com/msup/msup/sandbox/refusal"
 	"golang.org/x/sys/unix"
 )
 
@@ -139,12 +140,16 @@ func (r *runner) spawn(ctx context.Context, o orders, trees []*os.File) (err err
 		return f
 	}
 	controlR, controlW := pipe()
-	statusR, statusW := pipe()
 	outR, outW := pipe()
 	errR, errW := pipe()
 	if err != nil {
 		return fmt.Errorf("make pipes: %w", err)
 	}
+	statusR, statusW, err := statusPair()
+	if err != nil {
+		return err
+	}
+	opened = append(opened, statusR, statusW)
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return fmt.Errorf("open the null device: %w", err)
@@ -183,18 +188,18 @@ func (r *runner) spawn(ctx context.Context, o orders, trees []*os.File) (err err
 // stage2Threads is what stage two may need; the real ceiling is set when it has become the program.
 const stage2Threads = 16
 
-// startTimeout bounds what takes 20 ms on an idle machine, whatever the caller's context says.
+// startTimeout is Config.StartTimeout where that is 0.
 const startTimeout = 30 * time.Second
 
 // settle brings a started stage two to the point where it is the program.
-func (r *runner) settle(ctx context.Context, o orders, control, status *os.File) error {
+func (r *runner) settle(ctx context.Context, o orders, control, status *os.File) (err error) {
 	if err := r.record.setProcess(r.proc.Pid); err != nil {
 		return err
 	}
 	if err := r.group.Add(r.proc.Pid); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.box.patience)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() {
 		now := time.Now()
@@ -204,7 +209,9 @@ func (r *runner) settle(ctx context.Context, o orders, control, status *os.File)
 	if err := writeOrders(control, o); err != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	scan := bufio.NewScanner(io.LimitReader(status, 64<<10))
+	told := &statusReader{file: status, listener: -1}
+	defer func() { err = errors.Join(err, told.close()) }()
+	scan := bufio.NewScanner(io.LimitReader(told, 64<<10))
 	var last report
 	for scan.Scan() {
 		if err := json.Unmarshal(scan.Bytes(), &last); err != nil {
@@ -216,6 +223,11 @@ func (r *runner) settle(ctx context.Context, o orders, control, status *os.File)
 		return errors.Join(fmt.Errorf("wait for stage two: %w", scan.Err()), ctx.Err())
 	case last.OK && last.Err == "":
 		r.report = last
+		if fd := told.take(); fd >= 0 {
+			if r.refusals, err = refusal.Listen(fd); err != nil {
+				return err
+			}
+		}
 		return r.group.SetPIDs(r.spec.Limits.PIDs)
 	case last.Err != "":
 		if last.Reason == "" {
@@ -239,7 +251,7 @@ func (r *runner) abandon() error {
 	defer cancel()
 	errs = append(errs, r.group.Kill(ctx))
 	_, err := r.proc.Wait()
-	errs = append(errs, err, unix.Close(r.pidfd))
+	errs = append(errs, err, unix.Close(r.pidfd), r.refusals.Close())
 	r.drain()
 	if tail := r.logs.StderrTail(); tail != "" {
 		errs = append(errs, errors.New("it printed: "+tail))

@@ -17,7 +17,7 @@ const stage2Name = "msup-sandbox-stage-two"
 // The descriptors that stage two inherits. Detached mounts follow from firstMountFD.
 const (
 	controlFD    = 3 // read: the orders; stays open so that a hang-up tells that the supervisor died
-	statusFD     = 4 // write: one report, and one more if the last step fails
+	statusFD     = 4 // write, a socket: one report, and one more if the last step fails
 	firstMountFD = 5
 )
 
@@ -61,12 +61,14 @@ type orders struct {
 // report is what stage two tells before it becomes the program, or why it cannot.
 type report struct {
 	OK       bool
-	Landlock int                // ABI version that was applied; 0 = the kernel has none
-	Proc     string             `json:",omitempty"` // why /proc is not there; "" when it is
-	Reason   sandbox.ReasonCode `json:",omitempty"` // of the failure; "" means SANDBOX_SETUP_FAILED
-	Op       string             `json:",omitempty"`
-	Err      string             `json:",omitempty"`
-	Remedy   string             `json:",omitempty"`
+	Landlock int    // ABI version that was applied; 0 = the kernel has none
+	Proc     string `json:",omitempty"` // why /proc is not there; "" when it is
+	// Uncounted is why no descriptor of refused calls comes with the report; "" when one does, or when a job's are not counted.
+	Uncounted string             `json:",omitempty"`
+	Reason    sandbox.ReasonCode `json:",omitempty"` // of the failure; "" means SANDBOX_SETUP_FAILED
+	Op        string             `json:",omitempty"`
+	Err       string             `json:",omitempty"`
+	Remedy    string             `json:",omitempty"`
 }
 
 func writeOrders(w io.Writer, o orders) error {

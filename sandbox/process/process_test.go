@@ -14,7 +14,9 @@ func conformance(t *testing.T, program func(name string, args ...string) sandbox
 	t.Helper()
 	parent := sandboxtest.CgroupParent(t)
 	sandboxtest.Run(t, sandboxtest.Config{
-		Open:    func(dir string) (sandbox.Sandbox, error) { return New(Config{RuntimeDir: dir, CgroupParent: parent}) },
+		Open: func(dir string) (sandbox.Sandbox, error) {
+			return New(Config{RuntimeDir: dir, CgroupParent: parent, StartTimeout: sandboxtest.Patience()})
+		},
 		Program: program, DiesWithSupervisor: true, Leftovers: sandboxtest.Leftovers(parent),
 	})
 }

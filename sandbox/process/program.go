@@ -46,23 +46,26 @@ func become(p Program, o orders, status *os.File, ready report) error {
 	if err := setProgramRlimits(o); err != nil {
 		return err
 	}
-	first := loadingGroups
+	// A process can have one listener, and a refusal of the first filter would win over what the second one counts. So the first one has no
+	// listener, and hands on what is counted: the kernel refuses that with ENOSYS until the second one's listener is there.
+	first, count := loadingGroups, retCount
 	if p.Stores {
-		first = storingGroups
+		first, count = storingGroups, retRefuse
 	}
-	if err := loadSeccomp(first); err != nil {
+	if _, err := loadSeccomp(first, count, 0); err != nil {
 		return err
 	}
 	run, err := p.Load(o.Argv[1:], o.Env)
 	if err != nil {
 		return err
 	}
+	listener := -1
 	if !p.Stores {
-		if err := loadSeccomp(programGroups); err != nil {
+		if listener, ready.Uncounted, err = loadCounting(programGroups); err != nil {
 			return err
 		}
 	}
-	if err := tell(status, ready); err != nil {
+	if err := tell(status, ready, listener); err != nil {
 		return err
 	}
 	// The supervisor waits for the end of this pipe, as an exec would bring it.

@@ -180,6 +180,14 @@ func TestBuiltInProgramHasLessThanAnExecutedOne(t *testing.T) {
 			t.Errorf("afterwards, %s: %q", name, why)
 		}
 	}
+	for _, name := range []string{"clone", "execve", "ptrace", "unshare", "mount", "sethostname"} { // once: what loading was refused is msup's own
+		if n := exit.Usage.Refused.Of(name); n != 1 {
+			t.Errorf("%s was refused %d times, it says", name, n)
+		}
+	}
+	if n := exit.Usage.Refused.Total(); n != 6 {
+		t.Errorf("%d refusals are counted: %s", n, exit.Usage.Refused.Names())
+	}
 	if len(got.While) != 13 || len(got.After) != 13 {
 		t.Errorf("tried %d and %d", len(got.While), len(got.After))
 	}
@@ -229,7 +237,7 @@ func TestProgramFilterDecides(t *testing.T) {
 		allow  bool // what only loading may
 		store  bool
 	}{{programGroups, false, false}, {loadingGroups, true, false}, {storingGroups, true, true}} {
-		insts, err := assemble(info, f.groups)
+		insts, err := assemble(info, f.groups, retRefuse)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,7 +280,7 @@ func TestProgramFilterDecides(t *testing.T) {
 	}
 	for _, info := range []*arch.Info{arch.X86_64, arch.AARCH64} {
 		for _, groups := range [][]syscallGroup{programGroups, loadingGroups, storingGroups} {
-			if _, err := assemble(info, groups); err != nil {
+			if _, err := assemble(info, groups, retRefuse); err != nil {
 				t.Errorf("%s: %v", info.Name, err)
 			}
 		}

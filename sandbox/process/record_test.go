@@ -13,6 +13,7 @@ import (
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/endpoint"
+	"github.com/msup/msup/sandbox/sandboxtest"
 	"github.com/msup/msup/sandbox/userid"
 )
 
@@ -33,7 +34,7 @@ func shortDir(t *testing.T) string {
 
 func open(t *testing.T, dir string) *Sandbox {
 	t.Helper()
-	s, err := New(Config{RuntimeDir: dir, CgroupParent: "msup-test-unit"})
+	s, err := New(Config{RuntimeDir: dir, CgroupParent: "msup-test-unit", StartTimeout: sandboxtest.Patience()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +109,7 @@ func TestReapNeverTrustsAProcessIDAlone(t *testing.T) {
 	}
 	select {
 	case <-ended:
-	case <-time.After(5 * time.Second):
+	case <-time.After(max(20*time.Second, sandboxtest.Patience())):
 		t.Error("the recorded process lives on")
 	}
 }

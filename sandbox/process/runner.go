@@ -15,6 +15,7 @@ import (
 	"github.com/msup/msup/sandbox/cgroup"
 	"github.com/msup/msup/sandbox/endpoint"
 	"github.com/msup/msup/sandbox/folder"
+	"github.com/msup/msup/sandbox/refusal"
 	"github.com/msup/msup/sandbox/userid"
 	"golang.org/x/sys/unix"
 )
@@ -37,6 +38,7 @@ type runner struct {
 	proc     *os.Process
 	pidfd    int // open until done is closed, under mu
 	report   report
+	refusals *refusal.Listener // nil where nobody counts
 	logs     *sandbox.LogLimiter
 	pipes    []*os.File
 	pumps    sync.WaitGroup
@@ -138,8 +140,10 @@ func (r *runner) supervise() {
 	usage, err := r.group.Usage() // before the group is removed: the out-of-memory counter is in it
 	errs = append(errs, err)
 	usage = withoutGroup(usage, state)
+	usage.Refused = r.refusals.Counts()
 	errs = append(errs, r.group.Remove(ctx))
 	r.drain()
+	errs = append(errs, r.refusals.Close())
 	if r.endpoint != nil {
 		errs = append(errs, r.endpoint.Close())
 	}
@@ -206,6 +210,7 @@ func (r *runner) Usage() (sandbox.Usage, error) {
 		return r.usage, nil
 	}
 	u, err := r.group.Usage()
+	u.Refused = r.refusals.Counts()
 	if err != nil || (u.CPU >= 0 && u.MemoryBytes >= 0) {
 		return u, err
 	}

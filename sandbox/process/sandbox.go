@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -29,18 +30,21 @@ type Config struct {
 	UIDLockFile string
 	// Supervisor is whose runners these are, for the records that people and Reap's report read; 0 means this process.
 	Supervisor int
-	Logger     *slog.Logger // nil discards
+	// StartTimeout bounds what takes 20 ms on an idle machine, whatever the context of a start says; 0 means 30 s.
+	StartTimeout time.Duration
+	Logger       *slog.Logger // nil discards
 }
 
 // Sandbox starts runners at level L1.
 type Sandbox struct {
-	dir     string
-	uidFile string
-	owner   int // the supervisor's process
-	root    bool
-	log     *slog.Logger
-	cgroups *cgroup.Manager
-	walls   []sandbox.Wall
+	dir      string
+	uidFile  string
+	patience time.Duration // Config.StartTimeout
+	owner    int           // the supervisor's process
+	root     bool
+	log      *slog.Logger
+	cgroups  *cgroup.Manager
+	walls    []sandbox.Wall
 
 	mu      sync.Mutex
 	runners map[*runner]struct{}
@@ -55,7 +59,8 @@ const maxSocketPath = 107
 // New prepares the sandbox and starts one process through all the walls to learn which of them stand. It returns an
 // *sandbox.Error when no runner could be started on this host.
 func New(cfg Config) (*Sandbox, error) {
-	s := &Sandbox{dir: cfg.RuntimeDir, uidFile: cfg.UIDLockFile, root: os.Geteuid() == 0, log: cfg.Logger, runners: map[*runner]struct{}{}}
+	s := &Sandbox{dir: cfg.RuntimeDir, uidFile: cfg.UIDLockFile, patience: cmp.Or(cfg.StartTimeout, startTimeout),
+		root: os.Geteuid() == 0, log: cfg.Logger, runners: map[*runner]struct{}{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -153,6 +158,12 @@ func (s *Sandbox) ownWalls(found report) []sandbox.Wall {
 	} else {
 		walls = append(walls, sandbox.Wall{Name: sandbox.WallLandlock, Detail: "the kernel has no Landlock, or it is not enabled",
 			Remedy: "use a kernel with CONFIG_SECURITY_LANDLOCK and landlock in its lsm= list"})
+	}
+	if found.Uncounted == "" {
+		walls = append(walls, stands(sandbox.WallRefusals, "every refused call that no honest program asks for is counted"))
+	} else {
+		walls = append(walls, sandbox.Wall{Name: sandbox.WallRefusals, Detail: "refused calls are refused, but not counted: " + found.Uncounted,
+			Remedy: "use Linux 5.7 or later, and do not start msup behind a seccomp filter that has a listener of its own"})
 	}
 	if found.Proc == "" {
 		walls = append(walls, stands(sandbox.WallProc, "/proc shows the runner only"))

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"unsafe"
@@ -27,6 +28,8 @@ const (
 const (
 	retAllow  = uint32(unix.SECCOMP_RET_ALLOW)
 	retRefuse = uint32(unix.SECCOMP_RET_ERRNO) | uint32(unix.EPERM)
+	// retCount lets the supervisor refuse, which counts (package refusal). Where nobody listens the kernel's answer is ENOSYS.
+	retCount = uint32(unix.SECCOMP_RET_USER_NOTIF)
 )
 
 func retErrno(e unix.Errno) uint32 { return uint32(unix.SECCOMP_RET_ERRNO) | uint32(e) }
@@ -34,8 +37,9 @@ func retErrno(e unix.Errno) uint32 { return uint32(unix.SECCOMP_RET_ERRNO) | uin
 func load(offset uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: offset, Size: wordBytes} }
 
 // assemble turns a reviewed list into a filter for one architecture. A name that this architecture does not have is an error
-// unless its group is marked for another one, so that a typing error cannot pass; so is a name that comes twice.
-func assemble(info *arch.Info, groups []syscallGroup) ([]bpf.Instruction, error) {
+// unless its group is marked for another one, so that a typing error cannot pass; so is a name that comes twice. What is marked as counted is
+// answered with count, which is retCount, or retRefuse where nobody is to hear of it.
+func assemble(info *arch.Info, groups []syscallGroup, count uint32) ([]bpf.Instruction, error) {
 	program := []bpf.Instruction{
 		load(archOffset), bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(info.ID), SkipTrue: 1}, bpf.RetConstant{Val: retRefuse},
 		load(nrOffset),
@@ -48,11 +52,16 @@ func assemble(info *arch.Info, groups []syscallGroup) ([]bpf.Instruction, error)
 		if g.arch != "" && g.arch != info.Name {
 			continue
 		}
-		ret := retAllow
-		if g.errno != 0 {
+		ret, otherwise := retAllow, retRefuse
+		switch {
+		case g.errno != 0:
 			ret = retErrno(g.errno)
+		case g.counted && len(g.when) == 0:
+			ret = count
+		case g.counted:
+			otherwise = count
 		}
-		decide, err := decision(g.when, ret)
+		decide, err := decision(g.when, ret, otherwise)
 		if err != nil {
 			return nil, fmt.Errorf("group %q: %w", g.why, err)
 		}
@@ -78,8 +87,8 @@ func assemble(info *arch.Info, groups []syscallGroup) ([]bpf.Instruction, error)
 }
 
 // decision is what follows once the number has matched. It always returns: ret when there are no conditions or when all of
-// one list hold, else the refusal.
-func decision(any []seccomp.ArgumentConditions, ret uint32) ([]bpf.Instruction, error) {
+// one list hold, else the other, a refusal.
+func decision(any []seccomp.ArgumentConditions, ret, otherwise uint32) ([]bpf.Instruction, error) {
 	if len(any) == 0 {
 		return []bpf.Instruction{bpf.RetConstant{Val: ret}}, nil
 	}
@@ -115,37 +124,54 @@ func decision(any []seccomp.ArgumentConditions, ret uint32) ([]bpf.Instruction, 
 		}
 		out = append(out, list...)
 	}
-	if out = append(out, bpf.RetConstant{Val: retRefuse}); len(out) > 255 {
+	if out = append(out, bpf.RetConstant{Val: otherwise}); len(out) > 255 {
 		return nil, fmt.Errorf("%d conditions are too many for one jump", len(any))
 	}
 	return out, nil
 }
 
-// loadSeccomp installs a filter on every thread. no_new_privs is already set. A second filter can only take more away.
-func loadSeccomp(groups []syscallGroup) error {
+// loadSeccomp installs a filter on every thread. no_new_privs is already set. A second filter can only take more away. flags are 0 or
+// SECCOMP_FILTER_FLAG_NEW_LISTENER; with it the descriptor to listen at is returned.
+func loadSeccomp(groups []syscallGroup, count uint32, flags uintptr) (listener int, err error) {
 	info, err := arch.GetInfo(runtime.GOARCH)
 	if err != nil {
-		return step("load the seccomp filter", "msup runs on amd64 and arm64", err)
+		return -1, step("load the seccomp filter", "msup runs on amd64 and arm64", err)
 	}
-	program, err := assemble(info, groups)
+	program, err := assemble(info, groups, count)
 	if err != nil {
-		return step("assemble the seccomp filter", "", err)
+		return -1, step("assemble the seccomp filter", "", err)
 	}
 	raw, err := bpf.Assemble(program)
 	if err != nil {
-		return step("assemble the seccomp filter", "", err)
+		return -1, step("assemble the seccomp filter", "", err)
 	}
 	filter := make([]unix.SockFilter, len(raw))
 	for i, r := range raw {
 		filter[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 	}
 	prog := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+	// TSYNC_ESRCH (Linux 5.7) says by an errno what TSYNC says by a thread's id, which cannot be told from a descriptor.
+	flags |= unix.SECCOMP_FILTER_FLAG_TSYNC | unix.SECCOMP_FILTER_FLAG_TSYNC_ESRCH
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
 	switch {
+	case errno == unix.ESRCH:
+		err = fmt.Errorf("a thread has a filter of its own: %w", errno)
 	case errno != 0:
 		err = errno
-	case thread != 0:
-		err = fmt.Errorf("thread %d has a filter of its own", thread)
 	}
-	return step("load the seccomp filter", "use a kernel with CONFIG_SECCOMP_FILTER", err)
+	return int(fd), step("load the seccomp filter", "use a kernel with CONFIG_SECCOMP_FILTER", err)
+}
+
+// loadCounting installs a filter whose counted refusals somebody can listen to, at the descriptor that it returns. Where the kernel has none to
+// give, because an outer filter has a listener already (a process has room for one), everything is refused by the filter alone: listener is
+// -1 then, and uncounted says why.
+func loadCounting(groups []syscallGroup) (listener int, uncounted string, err error) {
+	if listener, err = loadSeccomp(groups, retCount, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER); err == nil {
+		return listener, "", nil
+	}
+	if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EINVAL) {
+		return -1, "", err
+	}
+	_, alone := loadSeccomp(groups, retRefuse, 0)
+	return -1, err.Error(), alone
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
+	"github.com/msup/msup/sandbox/syscalls"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
@@ -44,7 +45,7 @@ func TestFilterDecides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	insts, err := assemble(info, syscallGroups)
+	insts, err := assemble(info, syscallGroups, retRefuse)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,11 +127,11 @@ func TestEveryGroupHasAReasonAndNoNameTwice(t *testing.T) {
 		}
 	}
 	for _, info := range []*arch.Info{arch.X86_64, arch.AARCH64} {
-		if _, err := assemble(info, syscallGroups); err != nil {
+		if _, err := assemble(info, syscallGroups, retRefuse); err != nil {
 			t.Errorf("%s: %v", info.Name, err)
 		}
 	}
-	if _, err := assemble(&arch.Info{Name: "none"}, syscallGroups); err == nil {
+	if _, err := assemble(&arch.Info{Name: "none"}, syscallGroups, retRefuse); err == nil {
 		t.Error("an architecture without system calls has a policy")
 	}
 }
@@ -145,7 +146,7 @@ func TestConditionsNeverConfuseArgumentsWithNumbers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, groups := range map[string][]syscallGroup{"executed": syscallGroups, "program": programGroups, "loading": loadingGroups, "storing": storingGroups, "job": jobGroups} {
-		insts, err := assemble(info, groups)
+		insts, err := assemble(info, groups, retRefuse)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -185,11 +186,89 @@ func TestConditionsNeverConfuseArgumentsWithNumbers(t *testing.T) {
 		}
 	}
 	twice := []syscallGroup{{why: "a", names: []string{"read"}}, {why: "b", names: []string{"read"}}}
-	if _, err := assemble(info, twice); err == nil {
+	if _, err := assemble(info, twice, retRefuse); err == nil {
 		t.Error("a name in two groups is accepted")
 	}
 	odd := []syscallGroup{{why: "a", names: []string{"read"}, when: []seccomp.ArgumentConditions{{arg(0, seccomp.GreaterThan, 1)}}}}
-	if _, err := assemble(info, odd); err == nil {
+	if _, err := assemble(info, odd, retRefuse); err == nil {
 		t.Error("an unknown condition is accepted")
+	}
+}
+
+// Where somebody listens, the filters hand on what is counted and decide everything else as they do where nobody does. What is counted comes last,
+// so that no allowed call takes longer for it.
+//
+// Proves: SB-3, SB-7, SB-L1
+func TestCountedCallsAreHandedOn(t *testing.T) {
+	info, err := arch.GetInfo("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	counted := map[string]bool{}
+	for _, g := range syscalls.Counted() {
+		for _, n := range g.Names {
+			counted[n] = true
+		}
+	}
+	for name, groups := range map[string][]syscallGroup{"executed": syscallGroups, "program": programGroups, "loading": loadingGroups} {
+		var machines [2]*bpf.VM
+		for i, count := range []uint32{retRefuse, retCount} {
+			insts, err := assemble(info, groups, count)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if machines[i], err = bpf.NewVM(insts); err != nil {
+				t.Fatal(err)
+			}
+		}
+		both := func(nr int, args ...uint64) (alone, heard uint32) {
+			return decide(t, machines[0], uint32(info.ID), uint32(nr), args...), decide(t, machines[1], uint32(info.ID), uint32(nr), args...)
+		}
+		n := 0
+		for nr := range 1000 {
+			call := info.SyscallNumbers[nr]
+			for _, args := range [][]uint64{nil, {unix.AF_INET}, {uint64(unix.SIGCHLD)}, {unix.AF_UNIX}, {unix.CLONE_THREAD}, {execFD, 0, 0, 0, unix.AT_EMPTY_PATH}} {
+				alone, heard := both(nr, args...)
+				if heard != alone && (alone != refuse || heard != retCount) {
+					t.Errorf("%s: %s%v: %#x where nobody listens, %#x where somebody does", name, call, args, alone, heard)
+				}
+				if heard == retCount {
+					n++
+				}
+				if want := counted[call] && alone == refuse; want && heard != retCount {
+					t.Errorf("%s: %s%v is not handed on: %#x", name, call, args, heard)
+				}
+			}
+		}
+		if n < 6*50 {
+			t.Errorf("%s: %d calls are handed on", name, n)
+		}
+	}
+	for _, c := range []struct {
+		call  string
+		arg   uint64
+		heard bool
+	}{{"socket", unix.AF_INET, true}, {"socket", unix.AF_UNIX, false}, {"socketpair", unix.AF_TIPC, true}, {"clone", uint64(unix.SIGCHLD), true},
+		{"clone", cloneVM | unix.CLONE_THREAD, false}, {"clone3", 0, false}, {"memfd_create", 0, false}, {"prctl", unix.PR_SET_DUMPABLE, false},
+		{"execveat", 3, true}, {"execveat", execFD, true}, {"read", 0, false}, {"seccomp", 0, false}} {
+		insts, err := assemble(info, syscallGroups, retCount)
+		if err != nil {
+			t.Fatal(err)
+		}
+		vm, err := bpf.NewVM(insts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := decide(t, vm, uint32(info.ID), uint32(info.SyscallNames[c.call]), c.arg); (got == retCount) != c.heard {
+			t.Errorf("%s(%d): %#x", c.call, c.arg, got)
+		}
+	}
+	last := false
+	for _, g := range syscallGroups {
+		if only := g.counted && len(g.when) == 0; last && !only {
+			t.Errorf("group %q comes after what is counted", g.why)
+		} else {
+			last = only
+		}
 	}
 }

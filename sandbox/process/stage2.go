@@ -36,7 +36,7 @@ func Init(programs ...Program) {
 	if errors.As(err, &typed) { // from a built-in program
 		told = report{Reason: typed.Reason, Op: typed.Op, Err: typed.Err.Error(), Remedy: typed.Remedy}
 	}
-	if err := tell(status, told); err != nil {
+	if err := tell(status, told, -1); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(setupFailedStatus)
@@ -81,12 +81,13 @@ func step(op, remedy string, err error) error {
 	return &stepError{op: op, remedy: remedy, err: err}
 }
 
-func tell(status *os.File, r report) error {
+// tell sends a report, with the descriptor of refused calls unless it is -1, which this process does not keep.
+func tell(status *os.File, r report, listener int) error {
 	line, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("encode report: %w", err)
 	}
-	if _, err := status.Write(append(line, '\n')); err != nil {
+	if err := send(status, append(line, '\n'), listener); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
 	return nil
@@ -158,14 +159,17 @@ func stageTwo(status *os.File) error {
 	if err != nil {
 		return err
 	}
-	groups := syscallGroups
-	if o.BuildJob {
-		groups = jobGroups
+	ready := report{OK: true, Landlock: abi, Proc: procMissing}
+	listener := -1
+	if o.BuildJob { // compilers try a lot, and nobody's ladder waits for it
+		_, err = loadSeccomp(jobGroups, retRefuse, 0)
+	} else {
+		listener, ready.Uncounted, err = loadCounting(syscallGroups)
 	}
-	if err := loadSeccomp(groups); err != nil {
+	if err != nil {
 		return err
 	}
-	if err := tell(status, report{OK: true, Landlock: abi, Proc: procMissing}); err != nil {
+	if err := tell(status, ready, listener); err != nil {
 		return err
 	}
 	if o.Probe {
@@ -304,9 +308,9 @@ func dieWithSupervisor() error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return step("tie the life to the supervisor's", "", err)
 	}
-	poll := []unix.PollFd{{Fd: controlFD}}
-	if n, err := unix.Poll(poll, 0); err != nil || n > 0 {
-		return step("tie the life to the supervisor's", "", errors.Join(err, errors.New("the supervisor is gone")))
+	gone, err := hungUp(controlFD)
+	if gone {
+		err = errors.New("the supervisor is gone")
 	}
-	return nil
+	return step("tie the life to the supervisor's", "", err)
 }

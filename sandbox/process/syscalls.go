@@ -1,6 +1,8 @@
 package process
 
 import (
+	"slices"
+
 	"github.com/elastic/go-seccomp-bpf"
 	"github.com/msup/msup/sandbox/syscalls"
 	"golang.org/x/sys/unix"
@@ -15,6 +17,8 @@ type syscallGroup struct {
 	arch  string                       // only on this architecture (library's name); "" = all
 	when  []seccomp.ArgumentConditions // allowed if any of these holds; nil = always
 	errno unix.Errno                   // refuse with this errno instead of allowing
+	// counted says that each call is a violation: every one where there are no conditions, else those that none allows. It is refused.
+	counted bool
 }
 
 // Names of architectures in the library's tables.
@@ -36,20 +40,42 @@ func anyOf(n uint32, values ...uint64) []seccomp.ArgumentConditions {
 	return out
 }
 
-var syscallGroups = append([]syscallGroup{
+var syscallGroups = withCounted(append([]syscallGroup{
 	{why: "files by name", arch: amd64, names: []string{"newfstatat"}},
 	{why: "number 79, newfstatat, which the library's table calls otherwise here", arch: arm64, names: []string{"fstatat"}},
 	{why: "the end of a thread or of the program", names: []string{"exit", "exit_group"}},
 	{why: "stage two becomes the program: the descriptor's number cannot come back once OPEN_FILES is in force", names: []string{"execveat"},
-		when: []seccomp.ArgumentConditions{{arg(0, seccomp.Equal, execFD), arg(4, seccomp.Equal, unix.AT_EMPTY_PATH)}}},
-}, listed(syscalls.Strategy())...)
+		when: []seccomp.ArgumentConditions{{arg(0, seccomp.Equal, execFD), arg(4, seccomp.Equal, unix.AT_EMPTY_PATH)}}, counted: true},
+}, listed(syscalls.Strategy())...))
+
+// withCounted adds what is refused and counted behind a list: what the list itself decides is not repeated, and stays as fast as it was.
+func withCounted(groups []syscallGroup) []syscallGroup {
+	var own []string
+	for _, g := range groups {
+		own = append(own, g.names...)
+	}
+	return append(groups, without(listed(syscalls.Counted()), own, func(g *syscallGroup) { g.counted = true })...)
+}
+
+// without takes names out of a list, and changes what is left of each group.
+func without(groups []syscallGroup, names []string, change func(*syscallGroup)) []syscallGroup {
+	var out []syscallGroup
+	for _, g := range groups {
+		g.names = slices.DeleteFunc(slices.Clone(g.names), func(name string) bool { return slices.Contains(names, name) })
+		if len(g.names) > 0 {
+			change(&g)
+			out = append(out, g)
+		}
+	}
+	return out
+}
 
 // listed is the common list in this package's form.
 func listed(groups []syscalls.Group) []syscallGroup {
 	arches := map[string]string{"": "", "amd64": amd64, "arm64": arm64}
 	var out []syscallGroup
 	for _, g := range groups {
-		one := syscallGroup{why: g.Why, names: g.Names, arch: arches[g.Arch], errno: g.Errno}
+		one := syscallGroup{why: g.Why, names: g.Names, arch: arches[g.Arch], errno: g.Errno, counted: g.Counted}
 		for _, a := range g.AnyOf {
 			condition := arg(a.Index, seccomp.Equal, a.Value)
 			if a.Mask != 0 { // one bit, which is set

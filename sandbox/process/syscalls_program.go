@@ -1,8 +1,6 @@
 package process
 
 import (
-	"slices"
-
 	"github.com/elastic/go-seccomp-bpf"
 	"golang.org/x/sys/unix"
 )
@@ -15,7 +13,7 @@ import (
 var withoutExec = []seccomp.ArgumentConditions{{arg(2, seccomp.BitsNotSet, unix.PROT_EXEC)}}
 
 // programGroups is what Go's runtime and a loop of read, compute, write need.
-var programGroups = []syscallGroup{
+var programGroups = withCounted([]syscallGroup{
 	{why: "use of what is open: the supervisor's socket, the output pipes", names: []string{
 		"read", "readv", "write", "writev", "close", "recvfrom", "sendto", "recvmsg", "sendmsg", "fsync", "getsockopt", "shutdown"}},
 	{why: "memory that cannot be executed: bounded by the control group", names: []string{"mmap", "mprotect"}, when: withoutExec},
@@ -23,7 +21,7 @@ var programGroups = []syscallGroup{
 	{why: "threads of Go's runtime and their locks", names: []string{
 		"futex", "set_robust_list", "rseq", "gettid", "getpid", "exit", "sched_yield", "sched_getaffinity", "membarrier"}},
 	{why: "threads only: without CLONE_THREAD it would be a new process", names: []string{"clone"},
-		when: []seccomp.ArgumentConditions{{arg(0, seccomp.BitsSet, unix.CLONE_THREAD)}}},
+		when: []seccomp.ArgumentConditions{{arg(0, seccomp.BitsSet, unix.CLONE_THREAD)}}, counted: true},
 	{why: "signals, by which Go preempts its own goroutines; the pid namespace holds nobody else", names: []string{
 		"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "tgkill", "restart_syscall", "exit_group"}},
 	{why: "clocks and sleeping of Go's scheduler", names: []string{"clock_gettime", "clock_nanosleep", "nanosleep", "gettimeofday"}},
@@ -33,7 +31,7 @@ var programGroups = []syscallGroup{
 	{why: "names of threads and mappings", names: []string{"prctl"}, when: anyOf(0, unix.PR_SET_NAME, unix.PR_SET_VMA)},
 	{why: "close-on-exec and non-blocking flags of what is open", names: []string{"fcntl"}},
 	{why: "probed by newer C libraries, which fall back on ENOSYS but not on EPERM", errno: unix.ENOSYS, names: []string{"clone3"}},
-}
+})
 
 // loadingGroups is what a program may do until strategy code runs.
 var loadingGroups = widen(programGroups, []syscallGroup{
@@ -41,7 +39,7 @@ var loadingGroups = widen(programGroups, []syscallGroup{
 		"openat", "fstat", "statx", "pread64", "lseek", "getdents64", "readlinkat", "faccessat", "getcwd", "fstatfs"}},
 	{why: "the same by their old names", arch: amd64, names: []string{"newfstatat", "stat", "lstat"}},
 	{why: "number 79, newfstatat, which the library's table calls otherwise here", arch: arm64, names: []string{"fstatat"}},
-	{why: "the supervisor's socket is AF_UNIX", names: []string{"socket"}, when: anyOf(0, unix.AF_UNIX)},
+	{why: "the supervisor's socket is AF_UNIX", names: []string{"socket"}, when: anyOf(0, unix.AF_UNIX), counted: true},
 	{why: "connect to it; nothing else than the supervisor listens in this network namespace", names: []string{
 		"connect", "setsockopt", "getsockname", "getpeername"}},
 	{why: "memory, and pages of compiled strategy code", names: []string{"mmap", "mprotect"}},
@@ -61,12 +59,5 @@ func widen(base, more []syscallGroup) []syscallGroup {
 	for _, g := range more {
 		again = append(again, g.names...)
 	}
-	var out []syscallGroup
-	for _, g := range base {
-		g.names = slices.DeleteFunc(slices.Clone(g.names), func(name string) bool { return slices.Contains(again, name) })
-		if len(g.names) > 0 {
-			out = append(out, g)
-		}
-	}
-	return append(out, more...)
+	return append(without(base, again, func(*syscallGroup) {}), more...)
 }

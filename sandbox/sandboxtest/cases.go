@@ -3,7 +3,7 @@ package sandboxtest
 import (
 	"context"
 	"errors"
-
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/syscalls"
 )
 
 // cases is the suite. The Proves lines of the implementations' TestConformance name what it shows.
@@ -58,6 +60,8 @@ func (s *suite) echo(t *testing.T) {
 	}
 	if u, err := r.Usage(); err != nil || u.CPU <= 0 || u.MemoryBytes <= 0 {
 		t.Errorf("usage %+v, %v", u, err)
+	} else if u.Refused.Total() != 0 {
+		t.Errorf("an honest program is blamed for %s", u.Refused.Names())
 	}
 	again, err := r.Conn(t.Context())
 	if err != nil || again != r.conn {
@@ -103,7 +107,7 @@ func (s *suite) foreignPeer(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(bound())); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Write([]byte("hello\n")); err == nil {
@@ -228,7 +232,8 @@ func (s *suite) memory(t *testing.T) {
 		}
 		return
 	}
-	if e.Cause != sandbox.CauseOOM || !e.OOM || e.Reason != sandbox.ReasonOOM || e.Usage.OOMKills < 1 || e.Usage.MemoryPeakBytes > limit {
+	// Whom it is about to kill the kernel lets go over by some pages: v2's memory.peak then holds one page more than memory.max.
+	if e.Cause != sandbox.CauseOOM || !e.OOM || e.Reason != sandbox.ReasonOOM || e.Usage.OOMKills < 1 || e.Usage.MemoryPeakBytes > limit+1<<20 {
 		t.Errorf("exit %+v", e)
 	}
 	got := sandbox.Violations(sandbox.Limits{MemoryBytes: limit}, e, r.Logs())
@@ -260,11 +265,18 @@ func (s *suite) threads(t *testing.T) {
 	}
 }
 
+// burning is how long a program is watched that uses all the processor time that it gets. In an emulated machine a program is charged what its
+// processor waited for other programs of the host, and pays it back afterwards: so the longer, the smaller the fault.
+func burning() time.Duration {
+	if Emulated() {
+		return 5 * time.Second
+	}
+	return 1500 * time.Millisecond
+}
+
 func (s *suite) cpu(t *testing.T) {
-	r := s.start(t, func(sp *sandbox.Spec) { sp.Limits.CPUQuota = 0.2 }, "cpu", "1.5")
-	began := time.Now()
-	got := report[struct{ Seconds float64 }](r)
-	took := time.Since(began).Seconds()
+	r := s.start(t, func(sp *sandbox.Spec) { sp.Limits.CPUQuota = 0.2 }, "cpu", strconv.FormatFloat(burning().Seconds(), 'f', -1, 64))
+	got := report[struct{ Seconds, Took float64 }](r)
 	u, err := r.Usage()
 	if err != nil || u.CPU.Seconds() < got.Seconds/2 {
 		t.Errorf("usage %+v (%v), but the program used %.2f s", u, err, got.Seconds)
@@ -272,8 +284,8 @@ func (s *suite) cpu(t *testing.T) {
 	if !s.wall(sandbox.WallCPU) {
 		return
 	}
-	if got.Seconds > 0.2*took*1.5+0.1 || u.Throttled <= 0 {
-		t.Errorf("%.2f s of processor time in %.2f s under a quota of 0.2, usage %+v", got.Seconds, took, u)
+	if got.Seconds > 0.2*got.Took*1.5+0.1 || got.Took < 1 || u.Throttled <= 0 {
+		t.Errorf("%.2f s of processor time in %.2f s under a quota of 0.2, usage %+v", got.Seconds, got.Took, u)
 	}
 }
 
@@ -327,6 +339,48 @@ func (s *suite) calls(t *testing.T) {
 		if why != "EPERM" && why != "ENOSYS" && why != "EACCES" {
 			t.Errorf("%s: %q", name, why)
 		}
+	}
+	s.counted(t, r, slices.Collect(maps.Keys(got.Refused)))
+}
+
+// counted checks that refusals of which the program itself said nothing to the supervisor are typed violations that name the calls, while it
+// lives and in its end.
+func (s *suite) counted(t *testing.T, r *run, tried []string) {
+	t.Helper()
+	if !s.wall(sandbox.WallRefusals) {
+		t.Error("nobody counts refusals on this host")
+		return
+	}
+	want := map[string]bool{"clone": slices.Contains(tried, "fork")} // what the C library's fork asks for
+	for _, g := range syscalls.Counted() {
+		for _, name := range g.Names {
+			want[name] = slices.Contains(tried, name)
+		}
+	}
+	delete(want, "fork") // nobody asks for it by this number
+	delete(want, "vfork")
+	u, err := r.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, asked := range want {
+		if n := u.Refused.Of(name); (n > 0) != asked {
+			t.Errorf("%s was refused %d times, tried: %v", name, n, asked)
+		}
+	}
+	vs := sandbox.Since(sandbox.Usage{}, u, sandbox.LogStats{}, sandbox.LogStats{})
+	if len(vs) != 1 || vs[0].Kind != sandbox.ViolationCalls || vs[0].Reason != ipc.ReasonSandboxCall || vs[0].Observed < 10 || !strings.Contains(vs[0].Unit, "clone, ") {
+		t.Errorf("violations %v of %s", vs, u.Refused.Names())
+	}
+	if again, err := r.Usage(); err != nil || len(sandbox.Since(u, again, sandbox.LogStats{}, sandbox.LogStats{})) != 0 {
+		t.Errorf("%v: refusals count again: %s", err, again.Refused.Since(u.Refused).Names())
+	}
+	if err := r.conn.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e := r.wait()
+	if vs := sandbox.Violations(sandbox.DefaultLimits(), e, r.Logs()); e.Usage.Refused != u.Refused || len(vs) != 1 || vs[0].Kind != sandbox.ViolationCalls {
+		t.Errorf("violations %v in the end, refused %s", vs, e.Usage.Refused.Names())
 	}
 }
 

@@ -133,7 +133,7 @@ func (s *suite) guestCPU(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(burning())
 	u, err := r.Usage()
 	took, used := time.Since(began), u.CPU-before.CPU
 	if err != nil || used <= 0 {

@@ -54,9 +54,17 @@ func Emulated() bool { return os.Getenv("MSUP_TEST_EMULATED") != "" }
 // bound is the time in which something has to happen that takes ms on an idle machine.
 func bound() time.Duration {
 	if Emulated() {
-		return 2 * time.Minute
+		return 5 * time.Minute // it may also get a fifth of a processor
 	}
 	return 20 * time.Second
+}
+
+// Patience is the bound for what a sandbox waits for in its starts: 0, its own, but for an emulated machine.
+func Patience() time.Duration {
+	if Emulated() {
+		return bound()
+	}
+	return 0
 }
 
 // suite is one run with its sandbox.
@@ -219,9 +227,7 @@ func (s *suite) start(t *testing.T, change func(*sandbox.Spec), name string, arg
 		r.lines = append(r.lines, l)
 		r.mu.Unlock()
 	}
-	if Emulated() {
-		spec.Limits.ConnectTimeout = bound()
-	}
+	patient(&spec)
 	if change != nil {
 		change(&spec)
 	}
@@ -247,6 +253,13 @@ func (s *suite) start(t *testing.T, change func(*sandbox.Spec), name string, arg
 		}
 	})
 	return r
+}
+
+// patient lets a program take its time to connect where everything takes ten times as long.
+func patient(spec *sandbox.Spec) {
+	if Emulated() {
+		spec.Limits.ConnectTimeout = bound()
+	}
 }
 
 func (r *run) logged() []sandbox.LogLine {

@@ -4,6 +4,9 @@
 // the hypervisor even from an empty network namespace), bind, listen, accept, links, mknod, chown, mlock, setpriority, scheduler changes.
 // containerd's own default profile still allows ptrace, process_vm_readv, memfd_create, AF_NETLINK and fork.
 //
+// Counted are those of the refused calls that no honest program asks for; each is a violation (package refusal hears of them), and Counts
+// holds how often each was tried.
+//
 // What is guaranteed: every name stands in one group, every group has its reason, and no condition says more than that one argument, or one
 // bit of it, has a value, which every form of a filter can express. The sandboxes add what differs: how a program is executed and how it
 // ends, and names that their libraries call otherwise.

@@ -13,6 +13,8 @@ type Group struct {
 	Arch  string     // only on this architecture, as Go names it; "" = all
 	AnyOf []Arg      // allowed if any of these holds; none = always
 	Errno unix.Errno // refuse with this errno instead of allowing
+	// Counted says that no honest program asks for what AnyOf, here one condition, does not allow: each such call is a violation.
+	Counted bool
 }
 
 // Arg is a condition on one argument: it is Value, or its bit Mask is Value where Mask is not zero.
@@ -59,7 +61,7 @@ var strategy = []Group{
 		"futex", "set_robust_list", "get_robust_list", "set_tid_address", "rseq", "gettid", "sched_yield", "sched_getaffinity",
 		"sched_getparam", "sched_getscheduler", "sched_get_priority_max", "sched_get_priority_min", "getcpu", "getpriority", "get_mempolicy"}},
 	{Why: "threads only: without CLONE_THREAD it would be a new process", Names: []string{"clone"},
-		AnyOf: []Arg{{Index: 0, Mask: unix.CLONE_THREAD, Value: unix.CLONE_THREAD}}},
+		AnyOf: []Arg{{Index: 0, Mask: unix.CLONE_THREAD, Value: unix.CLONE_THREAD}}, Counted: true},
 	{Why: "thread-local storage", Arch: amd64, Names: []string{"arch_prctl"}},
 	{Why: "signals: the pid namespace holds nobody else, Landlock's scope is a second wall", Names: []string{
 		"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigsuspend", "rt_sigtimedwait", "sigaltstack", "kill",
@@ -74,7 +76,7 @@ var strategy = []Group{
 	{Why: "the same by their old names", Arch: amd64, Names: []string{
 		"poll", "select", "epoll_create", "epoll_wait", "eventfd", "pipe"}},
 	{Why: "the supervisor's socket is AF_UNIX; a pair of them wakes event loops", Names: []string{"socket", "socketpair"},
-		AnyOf: values(0, unix.AF_UNIX)},
+		AnyOf: values(0, unix.AF_UNIX), Counted: true},
 	{Why: "use of a connected socket; nothing else than the supervisor listens in this network namespace", Names: []string{
 		"connect", "sendto", "recvfrom", "sendmsg", "recvmsg", "recvmmsg", "sendmmsg", "shutdown", "getsockopt", "setsockopt", "getsockname", "getpeername"}},
 	{Why: "questions about itself", Names: []string{

@@ -22,8 +22,8 @@
 //     WallInstances says so, and never stands.
 //   - That limits hold for one instance. They hold for the process: one instance's times PerProcess, at most Ceiling. Whoever is out of memory
 //     takes all along.
-//   - That Usage is one instance's. CPU is its thread's; all other counters are the process's. Who of several was refused a thread cannot be
-//     told, so PIDsRefused is -1 then, and the refusal is logged for the process.
+//   - That Usage is one instance's. CPU is its thread's; all other counters are the process's. Who of several was refused a thread, or a system
+//     call, cannot be told, so PIDsRefused is -1 then and Refused is zero, and the refusal is logged for the process when it ends.
 //   - That module globals and class attributes are an instance's own. State belongs in self.state, as everywhere; here a global is also
 //     everybody's, so what it holds is not the same in a replay.
 //   - That a lowered instance stands back everywhere. The interpreter's lock knows no priorities, and a lowered thread that holds it on busy

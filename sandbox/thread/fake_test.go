@@ -13,6 +13,7 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/syscalls"
 	"golang.org/x/sys/unix"
 )
 
@@ -66,6 +67,8 @@ type fakeProcess struct {
 	spec         sandbox.Spec
 	theirs, ours net.Conn
 	once         sync.Once
+	mu           sync.Mutex
+	refused      syscalls.Counts
 	exit         sandbox.Exit
 	done         chan struct{}
 }
@@ -74,8 +77,12 @@ func (p *fakeProcess) Conn(context.Context) (net.Conn, error) { return p.theirs,
 func (p *fakeProcess) PID() int                               { return os.Getpid() }
 func (p *fakeProcess) Done() <-chan struct{}                  { return p.done }
 func (p *fakeProcess) Exit() sandbox.Exit                     { return p.exit }
-func (p *fakeProcess) Usage() (sandbox.Usage, error)          { return sandbox.Usage{MemoryBytes: 42}, nil }
-func (p *fakeProcess) Logs() sandbox.LogStats                 { return sandbox.LogStats{} }
+func (p *fakeProcess) Usage() (sandbox.Usage, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return sandbox.Usage{MemoryBytes: 42, Refused: p.refused}, nil
+}
+func (p *fakeProcess) Logs() sandbox.LogStats { return sandbox.LogStats{} }
 
 func (p *fakeProcess) Kill() error {
 	p.end(sandbox.Exit{Cause: sandbox.CauseKilled, Code: -1, Signal: 9, Reason: sandbox.ReasonKilled, Detail: "killed"})

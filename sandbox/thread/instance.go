@@ -220,6 +220,7 @@ func (r *instance) Usage() (sandbox.Usage, error) {
 		r.cpu.Store(int64(t.ran))
 	}
 	u.CPU = time.Duration(r.cpu.Load())
+	u.Refused = r.p.attributed(u, r.p.neighbours()).Refused
 	return u, nil
 }
 
@@ -231,7 +232,7 @@ func (r *instance) left(said report) {
 		r.p.box.log.Warn("reading the counters of a shared process failed", "instance", r.spec.Address.String(), "error", err)
 		usage = sandbox.UnknownUsage()
 	}
-	usage = attributed(usage, r.p.neighbours())
+	usage = r.p.attributed(usage, r.p.neighbours())
 	go r.finish(func() sandbox.Exit {
 		e := sandbox.Exit{Cause: sandbox.CauseExited, Code: int(said.Status), Reason: sandbox.ReasonExited, Usage: usage,
 			Detail: fmt.Sprintf("it exited by itself with status %d", said.Status)}
@@ -240,14 +241,6 @@ func (r *instance) left(said report) {
 		}
 		return e
 	})
-}
-
-// attributed takes away what cannot be told apart: which of several instances was refused a thread. An instance is not blamed for another.
-func attributed(u sandbox.Usage, sharers int) sandbox.Usage {
-	if sharers > 1 {
-		u.PIDsRefused = -1
-	}
-	return u
 }
 
 // finish tells the end, once: how it was is asked when all output is read.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/syscalls"
 	"golang.org/x/sys/unix"
 )
 
@@ -42,6 +43,7 @@ type sharedProcess struct {
 	lastID    uint64
 	dead      bool
 	verdict   *verdict
+	nobodys   syscalls.Counts // refused while several instances lived
 }
 
 // order starts one instance; its socket, stdout and stderr go with it.
@@ -172,9 +174,7 @@ func (p *sharedProcess) watch() {
 	}
 	v := p.verdict
 	p.mu.Unlock()
-	if n := exit.Usage.PIDsRefused; n > 0 && len(left) > 1 {
-		p.box.log.Warn("a shared process was refused threads above its ceiling", "process", p.name, "reason", sandbox.ReasonPIDs, "refused", n)
-	}
+	p.confess(exit.Usage, len(left))
 	for _, r := range left {
 		go r.finish(func() sandbox.Exit { return r.together(exit, v, len(left)) })
 	}
@@ -256,6 +256,7 @@ func (p *sharedProcess) unlessDead(err error) error {
 // leave gives a place back. The last one ends the process.
 func (p *sharedProcess) leave(r *instance) error {
 	if r != nil {
+		p.forgive()
 		p.mu.Lock()
 		delete(p.instances, r.id)
 		p.mu.Unlock()

@@ -198,6 +198,47 @@ func TestNobodyIsBlamedForANeighboursThreads(t *testing.T) {
 	}
 }
 
+// Refused calls are the instance's that is alone, and nobody's while there are several, also once one of them has left.
+//
+// Proves: SB-L0, SB-7
+func TestNobodyIsBlamedForANeighboursCalls(t *testing.T) {
+	box, fake := faked(t, nil)
+	a := started(t, box, "a")
+	p := fake.last()
+	refuse := func(name string) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.refused.Add(name)
+	}
+	want := func(r sandbox.Runner, calls string) {
+		t.Helper()
+		if u, err := r.Usage(); err != nil || u.Refused.Names() != calls {
+			t.Errorf("blamed for %q, %v, want %q", u.Refused.Names(), err, calls)
+		}
+	}
+	refuse("fork")
+	want(a, "fork")
+	b := started(t, box, "b")
+	p.orders(t, 2) // in whatever order
+	refuse("ptrace")
+	want(a, "")
+	want(b, "")
+	p.say(t, fmt.Sprintf(`{"id":%d,"event":"ended","status":0}`+"\n", b.(*instance).id))
+	if e := ended(t, b); e.Usage.Refused.Total() != 0 {
+		t.Errorf("who has left is blamed for %s", e.Usage.Refused.Names())
+	}
+	want(a, "")
+	refuse("socket")
+	want(a, "socket")
+	p.mu.Lock()
+	refused := p.refused
+	p.mu.Unlock()
+	p.end(sandbox.Exit{Cause: sandbox.CauseExited, Usage: sandbox.Usage{Refused: refused}})
+	if e := ended(t, a); e.Usage.Refused.Names() != "socket" {
+		t.Errorf("in the end blamed for %q", e.Usage.Refused.Names())
+	}
+}
+
 // Reports of instances that are gone, or never were, concern nobody.
 //
 // Proves: SB-L0

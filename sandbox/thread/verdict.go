@@ -63,7 +63,7 @@ func (t threadStat) wanted() time.Duration { return t.ran + t.queued }
 
 // together is how an instance ended with its process.
 func (r *instance) together(e sandbox.Exit, v *verdict, sharers int) sandbox.Exit {
-	e.Usage = attributed(e.Usage, sharers)
+	e.Usage = r.p.attributed(e.Usage, sharers)
 	if e.Cause != sandbox.CauseKilled || v == nil {
 		e.Detail += fmt.Sprintf(" (process %d, which %d instances shared)", r.PID(), sharers)
 		return e

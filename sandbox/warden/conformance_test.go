@@ -22,7 +22,7 @@ func TestConformance(t *testing.T) {
 	parent := sandboxtest.CgroupParent(t)
 	sandboxtest.Run(t, sandboxtest.Config{
 		Open: func(dir string) (sandbox.Sandbox, error) {
-			return wardentest.Open("process", process.Config{RuntimeDir: dir, CgroupParent: parent})
+			return wardentest.Open("process", process.Config{RuntimeDir: dir, CgroupParent: parent, StartTimeout: sandboxtest.Patience()})
 		},
 		Program: sandboxtest.PythonProgram(t, rt), Leftovers: sandboxtest.Leftovers(parent), DiesWithSupervisor: true, ClearsUp: true,
 	})

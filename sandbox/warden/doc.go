@@ -38,6 +38,8 @@
 //
 //   - The runner's connection is handed over once, as a descriptor that the helper has verified and keeps no copy of: no event or answer
 //     passes through the helper, and latency is what it is without one.
+//   - The helper listens to what its runners' filters refuse, answers, and counts it in Usage and Exit. It does not hand those descriptors over:
+//     whoever holds one can let a refused call pass.
 //   - When the supervisor ends, however it ends, the helper kills its runners, removes what belongs to them, and ends.
 //   - When the helper ends, every runner's Done is closed with the reason SANDBOX_HELPER_LOST, and every start fails with it. The kernel kills the
 //     process sandbox's runners with the helper; containers lose their connection, and the next msup's Reap removes them.

@@ -22,7 +22,7 @@ import (
 )
 
 // bound is the time in which something has to happen that takes ms on an idle machine.
-const bound = 30 * time.Second
+var bound = max(30*time.Second, sandboxtest.Patience())
 
 // bed is a helper with the real process sandbox, and what is needed to use it.
 type bed struct {
@@ -73,7 +73,7 @@ func bare(t *testing.T) *bed {
 
 // settings are those of its process sandbox.
 func (b *bed) settings() process.Config {
-	return process.Config{RuntimeDir: b.dir, CgroupParent: sandboxtest.CgroupParent(b)}
+	return process.Config{RuntimeDir: b.dir, CgroupParent: sandboxtest.CgroupParent(b), StartTimeout: sandboxtest.Patience()}
 }
 
 // seal permits the program once, and seals.

@@ -24,11 +24,11 @@ func (o owned) Close() error { return errors.Join(o.Sandbox.Close(), o.process.C
 type suiteParams struct{ Dir, Parent, Store string }
 
 func (p suiteParams) open() (sandbox.Sandbox, error) {
-	walls, err := process.New(process.Config{RuntimeDir: p.Dir, CgroupParent: p.Parent})
+	walls, err := process.New(process.Config{RuntimeDir: p.Dir, CgroupParent: p.Parent, StartTimeout: sandboxtest.Patience()})
 	if err != nil {
 		return nil, err
 	}
-	box, err := Open(Config{Process: walls, StoreDir: p.Store})
+	box, err := Open(Config{Process: walls, StoreDir: p.Store, CompileTimeout: sandboxtest.Patience()})
 	if err != nil {
 		return nil, errors.Join(err, walls.Close())
 	}

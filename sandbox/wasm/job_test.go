@@ -13,6 +13,7 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/sandboxtest"
 	"github.com/msup/msup/sandbox/wasm/wasmtest"
 )
 
@@ -268,7 +269,7 @@ func TestDescribeReturnsTheGuestsJSON(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			quick := &Sandbox{cfg: b.cfg, store: b.Sandbox.store, log: b.log, runners: map[*runner]struct{}{}, compiling: map[string]*sync.Mutex{}}
 			if quick.cfg.DescribeTimeout = patience; name == "never ends" {
-				quick.cfg.DescribeTimeout = 4 * time.Second // a start takes more than one under the race detector
+				quick.cfg.DescribeTimeout = max(4*time.Second, sandboxtest.Patience()/10) // a start takes more than one under the race detector
 			}
 			got, err := quick.Describe(t.Context(), guestWith(c.change))
 			if c.reason == "" {

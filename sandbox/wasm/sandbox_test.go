@@ -14,10 +14,11 @@ import (
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/process"
+	"github.com/msup/msup/sandbox/sandboxtest"
 	"github.com/msup/msup/sandbox/wasm/wasmtest"
 )
 
-const patience = 20 * time.Second
+var patience = max(20*time.Second, sandboxtest.Patience())
 
 // box is a Wasm sandbox with a store and a runtime folder of its own.
 type box struct {
@@ -33,12 +34,12 @@ func open(t testing.TB, change func(*Config)) *box {
 		t.Fatal(err)
 	}
 	parent := fmt.Sprintf("msup-wasm-%d", os.Getpid())
-	p, err := process.New(process.Config{RuntimeDir: filepath.Join(dir, "r"), CgroupParent: parent})
+	p, err := process.New(process.Config{RuntimeDir: filepath.Join(dir, "r"), CgroupParent: parent, StartTimeout: sandboxtest.Patience()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := &box{dir: dir, store: filepath.Join(dir, "store")}
-	cfg := Config{Process: p, StoreDir: b.store}
+	cfg := Config{Process: p, StoreDir: b.store, CompileTimeout: sandboxtest.Patience()}
 	if change != nil {
 		change(&cfg)
 	}

@@ -98,8 +98,7 @@ func (s *State) kept(id string) {
 // SLOHeld names the restriction that broken promises of one kind lead to.
 func SLOHeld(kind guard.Kind) string { return "slo/" + string(kind) }
 
-// refusals of the kernel, by the errno that a failed step tells of. A strategy that swallows the error is refused all the same; only nobody
-// hears of it.
+// refusals of the kernel, by the errno that a failed step tells of. Of a swallowed error its sandbox may still tell, by a Violation.
 var refusals = []struct {
 	errno  string
 	reason ipc.ReasonCode

@@ -27,8 +27,9 @@ const maxBytes = 1 << 20
 
 // unsafeAllowed are the only places that may step outside Go's and Rust's memory safety, each with its reason.
 var unsafeAllowed = map[string]string{
-	"sandbox/container": "the seccomp announcement and pidfd ioctls take pointers",
+	"sandbox/container": "pidfd ioctls take pointers",
 	"sandbox/process":   "system calls of the process wall take pointers",
+	"sandbox/refusal":   "the ioctls of a seccomp listener take pointers",
 	"supervisor/socket": "read and write without the scheduler take pointers",
 	"sandbox/wasm":      "read and write on the socket take pointers; the net package would open files that the filter refuses",
 	"tests/crash":       "ptrace takes pointers",

@@ -28,6 +28,7 @@ type want struct {
 	outcome string           // of the first delivery that was not simply applied
 	reasons []ipc.ReasonCode // the supervisor gives one of them
 	also    []ipc.ReasonCode // and all of them
+	calls   []string         // the supervisor names these refused system calls, and counts them
 	tells   bool             // it lives, and names what stopped each attempt
 	hangs   bool             // the hard deadline has to end it, in time
 }
@@ -50,6 +51,9 @@ func of(w want) func(entry string) *attack {
 
 // refused lives on; every attempt was refused.
 var refused = of(isRefused)
+
+// caught is refused, and what it asked for is a violation that its supervisor counts.
+func caught(entry string) *attack { return refused(entry).giving(ipc.ReasonSandboxCall) }
 
 // harmless lives on; what it does changes nothing for anybody.
 var harmless = of(isHarmless)
@@ -80,6 +84,13 @@ func killed(entry string, reasons ...ipc.ReasonCode) *attack { return of(isKille
 // faulted is told that its step failed, and lives on.
 func faulted(entry string, reasons ...ipc.ReasonCode) *attack {
 	return of(isFaulted(reasons...))(entry)
+}
+
+// counted lives on and says nothing; what it was refused is counted and named.
+func counted(entry string, calls ...string) *attack {
+	a := noted(entry, ipc.ReasonSandboxCall)
+	a.want.calls = calls
+	return a
 }
 
 // noted lives on; what it asked for was refused with a reason.

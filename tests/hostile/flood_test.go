@@ -26,7 +26,7 @@ func TestAFloodCostsTheSupervisorLittle(t *testing.T) {
 	h := newHost(t, levelRoot)
 	d := h.calm()
 	d.Hard = floodFor
-	for _, entry := range []string{"hostile_resources:LogFlooder", "hostile_resources:LineFlooder", "hostile_protocol:Dripper", "hostile_protocol:SlowFlood"} {
+	for _, entry := range []string{"hostile_resources:LogFlooder", "hostile_resources:LineFlooder", "hostile_protocol:Dripper", "hostile_protocol:SlowFlood", "hostile_swallow:QuietFlooder"} {
 		t.Run(entry, func(t *testing.T) {
 			var cost cost
 			late, err := heartbeat.Within(repeats, func() {

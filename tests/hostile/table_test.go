@@ -12,6 +12,7 @@ func attacks() []*attack {
 	all = append(all, escapeAttacks()...)
 	all = append(all, kernelAttacks()...)
 	all = append(all, fileAttacks()...)
+	all = append(all, quietAttacks()...)
 	all = append(all, protocolAttacks()...)
 	all = append(all, intentAttacks()...)
 	all = append(all, startAttacks()...)
@@ -24,9 +25,9 @@ func resourceAttacks() []*attack {
 		killed("resources:MemoryHog", ipc.ReasonRunnerOOM).on(levelNobody, isFaulted(ipc.ReasonStrategyException, ipc.ReasonStrategyFault)),
 		killed("resources:ZipBomb", ipc.ReasonRunnerOOM).on(levelNobody, isFaulted(ipc.ReasonStrategyFault, ipc.ReasonStrategyException)),
 		faulted("resources:GiantBuffer", ipc.ReasonStrategyFault),
-		refused("resources:ForkBomb"),
-		refused("resources:ForkInThread"),
-		refused("resources:Spawner"),
+		caught("resources:ForkBomb"),
+		caught("resources:ForkInThread"),
+		caught("resources:Spawner"),
 		refused("resources:ThreadBomb").giving(ipc.ReasonSandboxPIDs).on(levelNobody, isRefused).isApart(),
 		refused("resources:FileHog"),
 		refused("resources:PipeHoarder"),
@@ -55,11 +56,14 @@ func resourceAttacks() []*attack {
 }
 
 func escapeAttacks() []*attack {
+	// Its threads wait for their answers, so all of them are there at a time; as nobody each reserves an arena of its own from the address space.
+	latch := caught("escape:LatchFlooder")
+	latch.limits = func(l *sandbox.Limits) { l.MemoryBytes = 1 << 30 }
 	return []*attack{
-		refused("escape:Dialer"), refused("escape:HostCaller"), refused("escape:SocketSquatter"), refused("escape:Inheritor"),
-		refused("escape:Tracer"), refused("escape:Mounter"), refused("escape:Namespacer"), refused("escape:Snoop"), refused("escape:HostReader"),
-		refused("escape:Killer"), refused("escape:CapabilityGrabber"), refused("escape:FilterLoosener"), refused("escape:CgroupEscaper"),
-		refused("escape:Pickler"), refused("escape:MemoryProgram"), refused("escape:LatchFlooder"),
+		caught("escape:Dialer"), caught("escape:HostCaller"), caught("escape:SocketSquatter"), refused("escape:Inheritor"),
+		caught("escape:Tracer"), caught("escape:Mounter"), caught("escape:Namespacer"), refused("escape:Snoop"), refused("escape:HostReader"),
+		caught("escape:Killer"), caught("escape:CapabilityGrabber"), caught("escape:FilterLoosener"), caught("escape:CgroupEscaper"),
+		caught("escape:Pickler"), caught("escape:MemoryProgram"), latch,
 	}
 }
 
@@ -68,18 +72,29 @@ func kernelAttacks() []*attack {
 	ends := isKilled(ipc.ReasonSandboxCall, ipc.ReasonDeadlineHard)
 	ends.hangs = true
 	return []*attack{
-		refused("kernel:KernelProber"), refused("kernel:BpfLoader"), refused("kernel:UringOpener"), refused("kernel:FaultHandler"),
-		refused("kernel:KeyringThief"), refused("kernel:ModuleLoader"), refused("kernel:ClockSetter"), refused("kernel:SharedMemory"),
-		refused("kernel:TerminalInjector"), refused("kernel:HandleOpener"), refused("kernel:OtherTables"), refused("kernel:Cloner"),
-		refused("kernel:Rebooter"), refused("kernel:MemoryPolicy"),
+		caught("kernel:KernelProber"), caught("kernel:BpfLoader"), caught("kernel:UringOpener"), caught("kernel:FaultHandler"),
+		caught("kernel:KeyringThief"), caught("kernel:ModuleLoader"), caught("kernel:ClockSetter"), refused("kernel:SharedMemory"),
+		refused("kernel:TerminalInjector"), caught("kernel:HandleOpener"), refused("kernel:OtherTables"), caught("kernel:Cloner"),
+		caught("kernel:Rebooter"), refused("kernel:MemoryPolicy"),
 		refused("kernel:CompatCaller").on(levelContainer, ends),
 	}
 }
 
 func fileAttacks() []*attack {
 	return []*attack{
-		refused("files:Linker"), refused("files:Reopener"), refused("files:CodeUnlinker"), refused("files:BytecodePlanter"),
-		refused("files:DeviceOpener"), refused("files:ProcWriter"), refused("files:SysWriter"), refused("files:NoExec"),
+		caught("files:Linker"), refused("files:Reopener"), refused("files:CodeUnlinker"), refused("files:BytecodePlanter"),
+		caught("files:DeviceOpener"), refused("files:ProcWriter"), refused("files:SysWriter"), caught("files:NoExec"),
+	}
+}
+
+// quietAttacks swallow every refusal.
+func quietAttacks() []*attack {
+	flood := hangs("swallow:QuietFlooder").giving(ipc.ReasonSandboxCall).isApart()
+	flood.want.calls = []string{"ptrace"}
+	return []*attack{
+		counted("swallow:QuietDialer", "socket"), counted("swallow:QuietForker", "clone"), counted("swallow:QuietTracer", "ptrace"),
+		counted("swallow:QuietListener", "bind"), counted("swallow:QuietExecutor", "execve"),
+		counted("swallow:QuietMounter", "unshare", "mount", "chroot"), flood,
 	}
 }
 
@@ -147,7 +162,7 @@ func startAttacks() []*attack {
 		faulted("start:InitRaiser", ipc.ReasonInitFailed),
 		killed("start:InitHanger", ipc.ReasonInitFailed).slowStart(),
 		noted("start:InitTrader", ipc.ReasonIntentDuringInit),
-		refused("start:Importer"),
+		caught("start:Importer"),
 	}
 }
 

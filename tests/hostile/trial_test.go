@@ -286,6 +286,13 @@ func (s *subject) judge(w want, l sandbox.Limits, r *result) {
 			r.wrong("reasons %v, want %s as well", r.Reasons, c)
 		}
 	}
+	for _, call := range w.calls {
+		if !slices.ContainsFunc(s.notes, func(n core.Note) bool {
+			return n.Reason == ipc.ReasonSandboxCall && strings.Contains(n.Detail, "calls of ") && strings.Contains(n.Detail, call)
+		}) {
+			r.wrong("%s is not named: %+v", call, s.notes)
+		}
+	}
 	if w.tells {
 		s.told(r)
 	}
