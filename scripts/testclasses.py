@@ -428,7 +428,7 @@ def fuzz_class(packages: list[str], seconds: int | None) -> Class:
 
 
 # Classes that run beside another, which mostly waits: none of them is judged by a clock, and none uses containers.
-BESIDE = {"e2e": ["python", "replay", "sim"]}
+BESIDE = {"crash": ["fuzz"], "e2e": ["python", "replay", "sim"]}
 
 
 def lanes(classes: list[Class]) -> list[list[list[Class]]]:
