@@ -150,7 +150,7 @@ func (k *keeper) pidOf() int {
 func TestDaemonHung(t *testing.T) {
 	dir := shortDir(t)
 	cfg := daemonIn(dir)
-	cfg.CallTimeout = max(time.Second, callTimeout()/20)
+	cfg.CallTimeout = max(time.Second, callTimeout()/100) // before the daemon is replaced, which begins after askPeriod
 	d, err := OpenDaemon(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -117,19 +119,23 @@ func TestParentGroupsStayWhileAnybodyRuns(t *testing.T) {
 	dir, parent := filepath.Join(shortDir(t), "r"), sandboxtest.CgroupParent(t)
 	same := func(c *Config) { c.RuntimeDir, c.CgroupParent = dir, parent }
 	first, second := open(t, d, same), open(t, d, same)
-	if err := startEcho(t, first).Kill(); err != nil {
+	r := startEcho(t, first)
+	// On a host with cgroup v2 alone there are none: the runner's own group, which is made before runc's, holds its parents.
+	only := slices.DeleteFunc(slices.Clone(first.points), func(point string) bool {
+		return slices.ContainsFunc(r.Runner.(*runner).group.Paths(), func(p string) bool { return strings.HasPrefix(p, point+"/") })
+	})
+	if len(only) == 0 && len(first.points) > 1 {
+		t.Fatalf("no hierarchy of %v is runc's alone", first.points)
+	}
+	if err := r.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	stays := func(when string, want bool) {
 		t.Helper()
-		found := 0
-		for _, point := range first.points {
-			if _, err := os.Stat(filepath.Join(point, parent)); err == nil {
-				found++
+		for _, point := range only {
+			if _, err := os.Stat(filepath.Join(point, parent)); (err == nil) != want {
+				t.Errorf("%s: the parent group in %s: %v", when, point, err)
 			}
-		}
-		if (found > 0) != want {
-			t.Errorf("%s: %d parent groups are there", when, found)
 		}
 	}
 	stays("after the last runner", true)
