@@ -83,10 +83,11 @@ func (s *State) underWay(o *gate.Obligation) bool {
 	return false
 }
 
-// cancels withdraws what I has never had and returns the cancels of what it has. wait says that something may still trade.
+// cancels withdraws what I has never had and returns the cancels of what it has. wait says that something may still trade: also what an earlier
+// obligation asked for, which was abandoned meanwhile; a hedge of it is as much an order as the strategy's.
 func (s *State) cancels(o *gate.Obligation, e *Effects) (bodies []ipc.IntentBody, wait bool) {
-	wait = s.underWay(o)
 	for _, t := range s.gate.Book.Open() {
+		wait = wait || t.Obligation != 0
 		switch t.Cancellation() {
 		case gate.Withdraw:
 			s.setStatus(t, ipc.StatusWithdrawn, o.Reason, e)
