@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -150,7 +151,7 @@ class Children:
     def kill(self, child: subprocess.Popen[str]) -> None:
         with self._lock:
             if child.pid in self._groups:
-                os.killpg(child.pid, signal.SIGKILL)
+                self._kill(child.pid)
 
     def ended(self, child: subprocess.Popen[str]) -> None:
         with self._lock:
@@ -160,7 +161,11 @@ class Children:
         with self._lock:
             self._stopped = True
             for group in self._groups:
-                os.killpg(group, signal.SIGKILL)
+                self._kill(group)
+
+    def _kill(self, group: int) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has ended, and its lane has not said so yet
+            os.killpg(group, signal.SIGKILL)
 
 
 children = Children()

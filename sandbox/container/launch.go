@@ -327,8 +327,8 @@ func (r *runner) begin(ctx context.Context) error {
 	return err
 }
 
-// becomes waits, for some 100 us, until the exec has succeeded. When it fails, runc's init prints why and exits with 1, from runc 1.2 on with 255;
-// a program that was faster than this look is told from that by what it printed.
+// becomes waits, for some 100 us, until the exec has succeeded. When it fails, runc's init prints why and exits with 1 (1.1.5) or
+// 255 (1.4.3); a program that was faster than this look is told from that by what it printed.
 func (r *runner) becomes(ctx context.Context) error {
 	for {
 		success, ended := r.latch.became()
