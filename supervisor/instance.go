@@ -81,6 +81,7 @@ type urgent struct {
 	stop      ipc.ReasonCode // not empty: stop in order, for this reason
 	then      func() error   // what the pump does with an answer that it did not wait for
 	reply     chan<- error   // told when the input is durable
+	change    chan<- *Change // told what the input did, before it is durable
 }
 
 // persisted is the persister's word on one batch.
@@ -192,26 +193,30 @@ func (p *Instance) Approve(a *ipc.Approval) {
 	p.box.PutUrgent(mailbox.Execution, urgent{input: &core.Approval{Key: a.Key, Approved: a.Approved, Reason: a.Reason}})
 }
 
-// Command carries out an operator's command and returns when it is durable.
-func (p *Instance) Command(ctx context.Context, c core.Command) error {
+// Command carries out an operator's command and returns when it is durable. The change is the command's own: what follows from it, like I's word
+// on a cancel, may have come since.
+func (p *Instance) Command(ctx context.Context, c core.Command) (*Change, error) {
 	return p.durable(ctx, mailbox.Safety, &c)
 }
 
 // Guard applies a guard's transition; it acts at once.
 func (p *Instance) Guard(g core.Guard) { p.box.PutUrgent(mailbox.Safety, urgent{input: &g}) }
 
-func (p *Instance) durable(ctx context.Context, c mailbox.Class, in core.Input) error {
-	reply := make(chan error, 1)
-	if !p.box.PutUrgent(c, urgent{input: in, reply: reply}) {
-		return mailbox.ErrClosed
+func (p *Instance) durable(ctx context.Context, c mailbox.Class, in core.Input) (*Change, error) {
+	reply, change := make(chan error, 1), make(chan *Change, 1)
+	if !p.box.PutUrgent(c, urgent{input: in, reply: reply, change: change}) {
+		return nil, mailbox.ErrClosed
 	}
 	select {
 	case err := <-reply:
-		return err
+		if err != nil {
+			return nil, err
+		}
+		return <-change, nil // what is durable was applied
 	case <-p.done:
-		return mailbox.ErrClosed
+		return nil, mailbox.ErrClosed
 	case <-ctx.Done():
-		return fmt.Errorf("%s: waiting for the command to become durable: %w", p.cfg.Address, ctx.Err())
+		return nil, fmt.Errorf("%s: waiting for the command to become durable: %w", p.cfg.Address, ctx.Err())
 	}
 }
 
@@ -423,8 +428,12 @@ func (p *Instance) takeUrgent(u urgent) error {
 	case u.computed != nil:
 		return p.onComputed(u.computed)
 	}
-	if u.reply != nil {
-		p.batch.replies = append(p.batch.replies, u.reply)
+	if u.reply == nil {
+		return p.apply(p.stamp(u.input))
 	}
-	return p.apply(p.stamp(u.input))
+	p.batch.replies = append(p.batch.replies, u.reply)
+	before := p.inspection()
+	err := p.apply(p.stamp(u.input))
+	u.change <- &Change{Before: before, After: p.inspection()}
+	return err
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/msup/msup/supervisor/mailbox"
 )
 
+// Change is one input's: the core right before it and right after it.
+type Change struct{ Before, After *Inspection }
+
 // Look shows the core of an instance that runs, as it is between two inputs, also while its strategy hangs (OB-9). One that has ended is shown as
 // it ended. It waits while the instance has not been started, or is being brought up.
 func (p *Instance) Look(ctx context.Context) (*Inspection, error) {

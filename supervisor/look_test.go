@@ -49,8 +49,12 @@ func TestLookShowsARunningInstance(t *testing.T) {
 	}
 	for _, c := range []core.Command{{Op: core.OpMode, Who: "alice", Reason: ipc.ReasonOperatorMode, Restriction: ipc.Restriction{NoTrade: true}},
 		{Op: core.OpHedgeToFlat, Who: "bob", Reason: ipc.ReasonOperatorHedgeToFlat, Restriction: unrestricted}} {
-		if err := p.Command(t.Context(), c); err != nil {
+		change, err := p.Command(t.Context(), c)
+		if err != nil {
 			t.Fatal(err)
+		}
+		if o := change.After.Orders; len(o) != len(change.Before.Orders)+1 || o[len(o)-1].Who != c.Who || change.After.Health != core.Degraded {
+			t.Errorf("%s changed %+v to %+v", c.Who, change.Before, change.After)
 		}
 	}
 	second, err := p.Look(t.Context())

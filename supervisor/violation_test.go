@@ -216,7 +216,7 @@ func TestADeliveryThatHaltsIsMadeAfterAResume(t *testing.T) {
 	}
 	w.Offer(Market{Recv: 1, Event: event})
 	w.until("halted", func(t *Tally) bool { return t.Health == core.Halted && t.Reason == ipc.ReasonQualityStale })
-	if err := w.Command(t.Context(), core.Command{Op: core.OpResume, Who: "operator", Restriction: unrestricted}); err != nil {
+	if _, err := w.Command(t.Context(), core.Command{Op: core.OpResume, Who: "operator", Restriction: unrestricted}); err != nil {
 		t.Fatal(err)
 	}
 	w.until("answered", func(t *Tally) bool { return t.Outcomes[core.Applied] == 2 })

@@ -156,8 +156,9 @@ func (s *server) watch(h *held) {
 		s.mu.Unlock()
 		exit, logs := h.Exit(), h.Logs()
 		exit.Detail = cut(exit.Detail)
-		s.warn(h, "telling its end failed", s.tell(&reply{Event: eventEnded, Runner: h.number, Exit: &exit, Logs: &logs, Err: failureOf(h.Kill())}, -1))
-		s.release(h.id)
+		cleared := h.Kill()
+		s.release(h.id) // first: who hears of the end may start the next one at once
+		s.warn(h, "telling its end failed", s.tell(&reply{Event: eventEnded, Runner: h.number, Exit: &exit, Logs: &logs, Err: failureOf(cleared)}, -1))
 	})
 }
 

@@ -179,10 +179,12 @@ func TestASealedHelperStartsOnlyWhatWasPermitted(t *testing.T) {
 	if _, err := b.box.Start(t.Context(), b.spec); !refusedBySeal(err) {
 		t.Errorf("a third of one: %v", err)
 	}
-	if err := second.Kill(); err != nil {
-		t.Fatal(err)
+	for range 10 { // whoever has heard of an end may start again at once
+		if err := second.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		second = b.run()
 	}
-	b.run()
 	if err := b.client.Close(); err != nil {
 		t.Error(err)
 	}

@@ -42,21 +42,24 @@ func newSeen(name string) *seen {
 
 func (i *seen) Address() ipc.Address { return i.address }
 
-func (i *seen) Command(ctx context.Context, c core.Command) error {
+func (i *seen) Command(ctx context.Context, c core.Command) (*supervisor.Change, error) {
 	if i.hang {
 		<-ctx.Done()
-		return fmt.Errorf("waiting: %w", ctx.Err())
+		return nil, fmt.Errorf("waiting: %w", ctx.Err())
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.fail != nil {
-		return i.fail
+		return nil, i.fail
 	}
 	i.got = append(i.got, c)
+	before := i.shows
 	if c.Op == core.OpHalt {
 		i.shows.Health, i.shows.Reason = core.Halted, c.Reason
 	}
-	return nil
+	after := i.shows
+	i.shows.Obligation = nil // I has answered by now
+	return &supervisor.Change{Before: &before, After: &after}, nil
 }
 
 func (i *seen) Look(ctx context.Context) (*supervisor.Inspection, error) {
@@ -140,7 +143,7 @@ func TestCommandsReachTheirInstances(t *testing.T) {
 		"hedge_to_flat": {Op: core.OpHedgeToFlat, Reason: ipc.ReasonOperatorHedgeToFlat, Restriction: gate.Unrestricted()},
 		"abandon":       {Op: core.OpAbandon, Reason: ipc.ReasonOperatorAbandon, Restriction: gate.Unrestricted()},
 	} {
-		one.got = nil
+		one.got, one.shows.Obligation = nil, &gate.Obligation{No: 3, Kind: gate.CancelAll}
 		r := Request{Op: op, Instances: []string{"b/s/one"}, Who: "alice"}
 		if op == "mode" {
 			r.Restriction = &half

@@ -28,8 +28,8 @@ const mostBody = 1 << 20 // bytes of a request
 // Instance is a running instance as the control plane sees it.
 type Instance interface {
 	Address() ipc.Address
-	// Command carries out an operator's command and returns when it is durable.
-	Command(ctx context.Context, c core.Command) error
+	// Command carries out an operator's command and returns what it changed, when it is durable.
+	Command(ctx context.Context, c core.Command) (*supervisor.Change, error)
 	// Look shows the core as it is.
 	Look(ctx context.Context) (*supervisor.Inspection, error)
 }
@@ -142,7 +142,8 @@ func (s *Server) carryOut(ctx context.Context, i Instance, op string, c core.Com
 			return r
 		}
 	}
-	if err := i.Command(ctx, c); err != nil {
+	change, err := i.Command(ctx, c)
+	if err != nil {
 		r.Error = err.Error()
 		if errors.Is(err, context.DeadlineExceeded) {
 			r.Error = fmt.Sprintf("not durable after %s: the instance has not started, is being brought up, or its disk does not take writes; the command may still be carried out, "+
@@ -151,11 +152,9 @@ func (s *Server) carryOut(ctx context.Context, i Instance, op string, c core.Com
 		log.Error("an operator's command failed", "err", r.Error)
 		return r
 	}
-	r.Durable = true
 	log.Warn("an operator's command is durable")
-	if after, err := i.Look(ctx); err == nil {
-		r.Health, r.Reason, r.Obligation = after.Health, after.Reason, after.Obligation
-	}
+	after := change.After
+	r.Durable, r.Was, r.Health, r.Reason, r.Obligation = true, change.Before.Health, after.Health, after.Reason, after.Obligation
 	return r
 }
 

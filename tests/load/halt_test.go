@@ -150,7 +150,8 @@ func TestHaltDuringHang(t *testing.T) {
 	command := func(i *supervisor.Instance, op core.CommandOp) error {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		return i.Command(ctx, core.Command{Op: op, Who: "operator", Restriction: gate.Unrestricted()})
+		_, err := i.Command(ctx, core.Command{Op: op, Who: "operator", Restriction: gate.Unrestricted()})
+		return err
 	}
 	n := 0
 	for name, order := range map[string]func(*supervisor.Instance) error{

@@ -261,7 +261,7 @@ func (w *shell) command(p *process, c core.Command) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	// A command that is not recorded is told so: whoever gave it gives it again.
-	if err := p.Command(ctx, c); err != nil {
+	if _, err := p.Command(ctx, c); err != nil {
 		w.count("commands refused")
 	}
 }
