@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
 	"github.com/msup/msup/supervisor/mailbox"
 )
@@ -18,6 +19,8 @@ type Computer interface {
 	Open(done func(core.Computed))
 	// Submit enqueues a task whose request is durable. A result after the deadline is of no use; the zero time means that it always is.
 	Submit(t core.Task, deadline time.Time)
+	// Violations are what its runners were refused since the last call; also after Close.
+	Violations() []sandbox.Violation
 	// Close gives up what is under way.
 	Close()
 }
@@ -41,6 +44,20 @@ func (p *Instance) openCompute() {
 func (p *Instance) closeCompute() {
 	if p.cfg.Compute != nil {
 		p.cfg.Compute.Close()
+		p.endCounting()
+		p.lookAtCompute()
+	}
+}
+
+// lookAtCompute counts what the compute part was refused on the ladders of its strategy: it is the same author's code (SB-7).
+func (p *Instance) lookAtCompute() {
+	if p.cfg.Compute == nil {
+		return
+	}
+	p.counters.mu.Lock()
+	defer p.counters.mu.Unlock()
+	for _, v := range p.cfg.Compute.Violations() {
+		p.violated(v)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
 )
 
@@ -18,6 +19,7 @@ type lane struct {
 	done   func(core.Computed)
 	tasks  []core.Task
 	closed bool
+	broke  func() []sandbox.Violation // nil: nothing
 	submit func(core.Task, time.Time)
 }
 
@@ -30,6 +32,13 @@ func (l *lane) Submit(t core.Task, deadline time.Time) {
 	if l.submit != nil {
 		l.submit(t, deadline)
 	}
+}
+
+func (l *lane) Violations() []sandbox.Violation {
+	if l.broke == nil {
+		return nil
+	}
+	return l.broke()
 }
 
 func (l *lane) Close() {

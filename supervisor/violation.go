@@ -56,6 +56,7 @@ func (p *Instance) watchRunner(ctx context.Context) {
 			if r := p.runner.Load(); r != nil {
 				p.lookAt(*r)
 			}
+			p.lookAtCompute()
 			p.watchProgress(now)
 		}
 	}

@@ -66,6 +66,28 @@ func TestWhatASandboxCountsClimbsItsLadder(t *testing.T) {
 	}
 }
 
+// What a compute part was refused climbs the ladders of its strategy, and what is only known after its end is told.
+// Proves: SB-7, SB-8, LN-2
+func TestAComputePartsViolationsAreItsStrategys(t *testing.T) {
+	var looks atomic.Int64
+	w := play(t, empty, func(cfg *InstanceConfig, _ *scripted) {
+		l := &lane{broke: func() []sandbox.Violation {
+			looks.Add(1)
+			return []sandbox.Violation{{Kind: sandbox.ViolationCalls, Observed: 1, Unit: "calls of ptrace", Reason: ipc.ReasonSandboxCall}}
+		}}
+		allowed(cfg, l, false)
+		cfg.Stall = soon
+		cfg.Params.Ladders = map[guard.Kind]guard.Rule{guard.Calls: {Window: ipc.Nanos(time.Hour), Warn: 1, Degrade: 2, Halt: 4}}
+	})
+	w.until("halted", func(t *Tally) bool { return t.Health == core.Halted && t.Reason == ipc.ReasonSandboxCall })
+	w.finish()
+	told := 0
+	w.stats.Read(desk, func(t *Tally) { told = int(t.Reasons[ipc.ReasonSandboxCall]) })
+	if told < 5 || int64(told) < looks.Load() {
+		t.Errorf("%d violations were told of %d; the last one comes after the end", told, looks.Load())
+	}
+}
+
 // A runner that keeps its limits, and counters that nobody can read, are no violation; what was dropped before the runner's end is not forgotten.
 // Proves: SB-7, SB-8
 func TestOnlyWhatIsNewIsAViolation(t *testing.T) {

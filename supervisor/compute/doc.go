@@ -13,6 +13,7 @@
 //     Waiting + InFlight at any moment ([Counts]).
 //   - A task whose ttl is over is not begun; a result after it is discarded and counted (LN-2). What the strategy then hears is the
 //     descriptor's choice, and the core's doing (LN-5).
+//   - What the part's runners are refused (calls, threads, log lines) is told once and counts on the strategy's ladders (SB-7).
 //   - A compute runner that is killed, spins, lies or runs out of memory costs a reason, and a restart after a pause that doubles; more than
 //     restarts_per_hour of them, and the part is unavailable for the rest of the hour.
 //   - A replay reads results from the log and starts neither lane nor runner (NN-7).

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
 )
 
@@ -205,6 +206,17 @@ func (l *Lane) tell(t core.Task, r Result) {
 		l.log.Log(l.ctx, level, "a task is not answered", "step", t.Step, "request", t.Ordinal, "task", t.Name, "reason", r.Reason, "detail", r.Detail)
 	}
 	l.done(core.Computed{Step: t.Step, Ordinal: t.Ordinal, Reason: r.Reason, Payload: r.Payload})
+}
+
+// Confined is an Executor that runs a strategy's code, and counts what that was refused.
+type Confined interface{ Violations() []sandbox.Violation }
+
+// Violations are those of the executor since the last call; nil where it runs no strategy's code.
+func (l *Lane) Violations() []sandbox.Violation {
+	if c, ok := l.cfg.Executor.(Confined); ok {
+		return c.Violations()
+	}
+	return nil
 }
 
 // Counts returns the accounts at this moment. It may be called at any time.

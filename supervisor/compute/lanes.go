@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/ipc"
+	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/supervisor/core"
 )
 
@@ -34,6 +35,14 @@ func (l *Lanes) Submit(t core.Task, deadline time.Time) {
 	default:
 		l.done(core.Computed{Step: t.Step, Ordinal: t.Ordinal, Reason: ipc.ReasonComputeUnavailable})
 	}
+}
+
+// Violations are what the strategy's own code was refused in its compute part since the last call. A service's proxy runs none of it.
+func (l *Lanes) Violations() []sandbox.Violation {
+	if l.Part == nil {
+		return nil
+	}
+	return l.Part.Violations()
 }
 
 // Close closes all lanes.

@@ -52,6 +52,8 @@ type Part struct {
 	mu    sync.Mutex
 	lost  guard.Ladder // runners, within an hour
 	count uint64       // runners started
+
+	refused refused
 }
 
 // worker is one runner, or the place of one.
@@ -195,6 +197,7 @@ func (p *Part) start(ctx context.Context, w *worker) error {
 		return &supervisor.SessionError{Reason: ipc.ReasonSandboxSetupFailed, Err: err}
 	}
 	w.runner = r
+	p.refused.watch(r)
 	defer context.AfterFunc(ctx, func() { p.kill(r) })()
 	if w.session, err = supervisor.OpenSession(ctx, r, p.cfg.PackageHash, ipc.MaxAnswerBytes); err != nil {
 		return err
@@ -268,6 +271,9 @@ func (p *Part) end(w *worker, grace time.Duration) {
 	case w.runner != nil:
 		p.kill(w.runner)
 	}
+	if w.runner != nil {
+		p.refused.end(w.runner)
+	}
 	w.session, w.runner = nil, nil
 }
 
@@ -276,6 +282,9 @@ func (p *Part) kill(r sandbox.Runner) {
 		p.log.Error("killing a compute runner failed", "err", err)
 	}
 }
+
+// Violations are what its runners were refused since the last call (SB-7).
+func (p *Part) Violations() []sandbox.Violation { return p.refused.take() }
 
 // Close ends every runner.
 func (p *Part) Close() error {

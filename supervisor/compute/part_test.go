@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,13 +21,16 @@ type scripted struct {
 	once            sync.Once
 	done            chan struct{}
 	killed          atomic.Bool
+	dropped         atomic.Int64 // lines
 }
 
 func (r *scripted) Conn(context.Context) (net.Conn, error) { return r.outside, nil }
 func (r *scripted) PID() int                               { return 1 }
 func (r *scripted) Done() <-chan struct{}                  { return r.done }
 func (r *scripted) Usage() (sandbox.Usage, error)          { return sandbox.UnknownUsage(), nil }
-func (r *scripted) Logs() sandbox.LogStats                 { return sandbox.LogStats{} }
+func (r *scripted) Logs() sandbox.LogStats {
+	return sandbox.LogStats{DroppedLines: r.dropped.Load()}
+}
 func (r *scripted) Exit() sandbox.Exit {
 	if r.killed.Load() {
 		return sandbox.Exit{Cause: sandbox.CauseKilled, Reason: sandbox.ReasonKilled}
@@ -83,6 +87,7 @@ func (r *scripted) serve(fault *ipc.Fault, onTask func(*ipc.ComputeResult) *ipc.
 type rig struct {
 	*Part
 	started atomic.Int32
+	last    atomic.Pointer[scripted]
 	fails   atomic.Pointer[error] // of the next start
 	fault   atomic.Pointer[ipc.Fault]
 }
@@ -98,6 +103,7 @@ func newRig(t *testing.T, change func(*PartConfig), onTask func(*ipc.ComputeResu
 			}
 			r := &scripted{done: make(chan struct{})}
 			r.outside, r.inside = net.Pipe()
+			g.last.Store(r)
 			go r.serve(g.fault.Load(), onTask)
 			return r, nil
 		}}
@@ -187,6 +193,42 @@ func TestAPartSurvivesItsRunners(t *testing.T) {
 			t.Errorf("after %s: %+v with %d runners, want %d", c.task, r, g.Started(), c.runners)
 		}
 	}
+}
+
+// What its runners were refused is told once, by those that live and by those that are gone.
+//
+// Proves: SB-7, SB-8
+func TestAPartTellsWhatItsRunnersWereRefused(t *testing.T) {
+	g := newRig(t, nil, func(r *ipc.ComputeResult) *ipc.Answer {
+		if r.Task == "die" {
+			return nil
+		}
+		return echo(r)
+	})
+	expect := func(when string, want ...int64) {
+		t.Helper()
+		var got []int64
+		for _, v := range g.Violations() {
+			if v.Reason != sandbox.ReasonLogCeiling {
+				t.Errorf("%s: %+v", when, v)
+			}
+			got = append(got, v.Observed)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", when, got, want)
+		}
+	}
+	expect("before the first start")
+	g.ask("fit")
+	expect("of a runner that did nothing")
+	g.last.Load().dropped.Store(3)
+	expect("of one that lives", 3)
+	expect("a second time")
+	g.last.Load().dropped.Store(5)
+	g.ask("die")
+	g.ask("fit")
+	g.last.Load().dropped.Store(7)
+	expect("of one that is gone, and of the next", 2, 7)
 }
 
 // A part that cannot be started is tried again, more slowly each time, and no more often than restarts_per_hour.
