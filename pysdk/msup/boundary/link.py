@@ -38,12 +38,16 @@ class SocketError(MsupError):
 
 
 def listen(path: Path) -> socket.socket:
-    """Make the socket, readable by its owner only. One that nobody listens on any more is replaced."""
+    """Make the socket, readable by its owner only. One that nobody listens on any more is replaced.
+
+    It gets its name when it listens: whoever sees the name can connect.
+    """
     name = os.fspath(path)
-    if len(os.fsencode(name)) > MAX_SOCKET_PATH_BYTES:
+    unready = path.parent / f".{os.urandom(4).hex()}"
+    longest = max(len(os.fsencode(p)) for p in (path, unready))
+    if longest > MAX_SOCKET_PATH_BYTES:
         raise SocketError(
-            f"socket path {name}: {len(os.fsencode(name))} bytes, the kernel allows {MAX_SOCKET_PATH_BYTES}; "
-            "choose a shorter folder"
+            f"socket path {name}: {longest} bytes, the kernel allows {MAX_SOCKET_PATH_BYTES}; choose a shorter folder"
         )
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -53,13 +57,15 @@ def listen(path: Path) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     old = os.umask(0o177)  # between bind and chmod anybody could connect
     try:
-        sock.bind(name)
+        sock.bind(os.fspath(unready))
         sock.listen(16)
+        path.hardlink_to(unready)  # unlike a rename it replaces nobody who was faster
     except OSError as error:
         sock.close()
         raise SocketError(f"socket path {name}: {error.strerror}; name a folder that can be written") from error
     finally:
         os.umask(old)
+        unready.unlink(missing_ok=True)
     return sock
 
 
