@@ -15,6 +15,7 @@ import (
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/container"
 	"github.com/msup/msup/sandbox/image"
+	"github.com/msup/msup/sandbox/python"
 	"github.com/msup/msup/sandbox/thread"
 	"github.com/msup/msup/sandbox/wasm"
 	"github.com/msup/msup/supervisor/descriptor"
@@ -211,7 +212,7 @@ func (pl *placement) python(ctx context.Context, d descriptor.Instance, p *pack.
 	if err != nil {
 		return start{}, err
 	}
-	base.Argv, base.Env = rt.Argv("-m", "msup.runner"), append(append([]string(nil), rt.Env...), p.Env()...)
+	base.Argv, base.Env = rt.Argv(python.Runner()...), append(append([]string(nil), rt.Env...), p.Env()...)
 	base.Binds = append(append([]sandbox.Bind(nil), rt.Binds...), p.Binds()...)
 	if d.Isolation == descriptor.IsolationL0 && pl.want == descriptor.IsolationAuto {
 		base.Argv = rt.Argv("-m", "msup.shared")
@@ -229,7 +230,7 @@ func (pl *placement) python(ctx context.Context, d descriptor.Instance, p *pack.
 			return base, exit(exitRefused, "%s: its dependencies were installed for Python %s, the image has %s; build with --python of the image's version, or use --image host",
 				d.Address, minor(rt.Version), minor(i.Python))
 		}
-		base.Argv, base.Env = i.Argv("-m", "msup.runner"), append(append([]string(nil), i.Env...), p.Env()...)
+		base.Argv, base.Env = i.Argv(python.Runner()...), append(append([]string(nil), i.Env...), p.Env()...)
 		base.Binds = p.Binds()
 		return base, nil
 	})

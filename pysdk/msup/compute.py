@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeGuard, cast, get_args, get_origin
 
 from msup.config import Config as ConfigBase
 from msup.error import EntryError
+from msup.hook import suspends
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -73,11 +73,6 @@ def check_part(part_class: object) -> type[ComputePart[Any]]:
     if checked.on_task is ComputePart.on_task:
         raise EntryError(f"{name} has no on_task; write on_task(self, ctx, task, payload) -> bytes")
     for hook in ("on_init", "on_task"):
-        function = inspect.unwrap(getattr(checked, hook))
-        if (
-            inspect.iscoroutinefunction(function)
-            or inspect.isasyncgenfunction(function)
-            or inspect.isgeneratorfunction(function)
-        ):
+        if suspends(getattr(checked, hook)):
             raise EntryError(f"{name}.{hook} is a generator or async function; callbacks are plain functions")
     return checked

@@ -11,10 +11,8 @@ fit is refused as a whole, with every finding: a strategy never runs on half a c
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import (
     Annotated,
@@ -29,6 +27,9 @@ from typing import (
     get_type_hints,
 )
 
+import msgspec
+from msgspec.structs import FieldInfo, replace
+
 from msup.dec import to_dec
 from msup.error import ConfigError, EntryError
 from msup.limit import INT64_MAX, INT64_MIN, MAX_CONFIG_ENTRIES, MAX_ID_BYTES, MAX_TEXT_BYTES
@@ -41,8 +42,7 @@ Scalar = int | float | str | bool | Decimal
 _TYPES: dict[object, str] = {int: "int", float: "float", str: "str", bool: "bool", Decimal: "decimal"}
 
 
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(msgspec.Struct, frozen=True):
     """Constraints of one configuration value; made by ``param``."""
 
     min: Scalar | None = None
@@ -69,8 +69,7 @@ def param(
     return Param(min, max, unit, tuple(choices), apply, doc)
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigField:
+class ConfigField(msgspec.Struct, frozen=True):
     """One field of a configuration, resolved."""
 
     name: str
@@ -110,13 +109,15 @@ class ConfigField:
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-class Config:
-    """Base of a strategy's configuration. Subclasses become frozen, keyword-only dataclasses."""
+class _ConfigMeta(msgspec.StructMeta):
+    def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> Any:
+        return super().__new__(mcls, name, bases, namespace, frozen=True, kw_only=True)
+
+
+class Config(msgspec.Struct, metaclass=_ConfigMeta):
+    """Base of a strategy's configuration. Subclasses are frozen, keyword-only msgspec structs."""
 
     __config_fields__: ClassVar[dict[str, ConfigField]] = {}
-
-    def __init_subclass__(cls) -> None:
-        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
     @classmethod
     def fields(cls) -> dict[str, ConfigField]:
@@ -197,7 +198,7 @@ def _resolve(cls: type[Config]) -> dict[str, ConfigField]:
             f"{where}: an annotation cannot be resolved: {error}; import the name at module level"
         ) from error
     resolved: dict[str, ConfigField] = {}
-    for field in dataclasses.fields(cls):  # pyright: ignore[reportArgumentType]
+    for field in msgspec.structs.fields(cls):
         try:
             resolved[field.name] = _field(field, hints[field.name])
         except (ValueError, OverflowError) as error:
@@ -207,7 +208,7 @@ def _resolve(cls: type[Config]) -> dict[str, ConfigField]:
     return resolved
 
 
-def _field(field: dataclasses.Field[Any], hint: object) -> ConfigField:
+def _field(field: FieldInfo, hint: object) -> ConfigField:
     if len(field.name.encode()) > MAX_ID_BYTES:
         raise ValueError(f"the name is longer than {MAX_ID_BYTES} bytes")
     constraints = Param()
@@ -219,7 +220,7 @@ def _field(field: dataclasses.Field[Any], hint: object) -> ConfigField:
         constraints = params[0] if params else constraints
     if get_origin(hint) is Literal:
         choices: tuple[Any, ...] = get_args(hint)
-        constraints = dataclasses.replace(constraints, choices=choices)
+        constraints = replace(constraints, choices=choices)
         kinds: set[object] = {type(choice) for choice in choices}
         hint = kinds.pop() if len(kinds) == 1 else None
     kind = _TYPES.get(hint)
@@ -233,9 +234,9 @@ def _field(field: dataclasses.Field[Any], hint: object) -> ConfigField:
     if None not in bounds and bounds[0] > bounds[1]:  # pyright: ignore[reportOperatorIssue]
         raise ValueError(f"min {bounds[0]} is above max {bounds[1]}")
     choices = tuple(_convert(kind, choice) for choice in constraints.choices)
-    constraints = dataclasses.replace(constraints, min=bounds[0], max=bounds[1], choices=choices)
-    if field.default_factory is not dataclasses.MISSING:
+    constraints = replace(constraints, min=bounds[0], max=bounds[1], choices=choices)
+    if field.default_factory is not msgspec.NODEFAULT:
         raise ValueError("default_factory is not supported; give a plain default")
-    required = field.default is dataclasses.MISSING
+    required = field.default is msgspec.NODEFAULT
     made = ConfigField(field.name, kind, constraints, required, None)
-    return made if required else dataclasses.replace(made, default=made.check(field.default))
+    return made if required else replace(made, default=made.check(field.default))

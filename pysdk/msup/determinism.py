@@ -24,13 +24,9 @@ from __future__ import annotations
 
 # Modules of the standard library that keep ``monotonic`` for their own timeouts must load before the clocks are
 # changed.
-import concurrent.futures.thread  # noqa: F401  # pyright: ignore[reportUnusedImport]
-import hashlib
-import logging  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import os
 import queue  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import random
-import selectors  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import sys
 import threading  # noqa: F401  # pyright: ignore[reportUnusedImport]
 import time
@@ -41,6 +37,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from msup.context import Context
+from msup.digest import sha256
 from msup.error import DeterminismError, tell
 from msup.rng import StepRng
 
@@ -115,7 +112,7 @@ class Determinism:
         # A stream apart from ctx.rng: a library that draws from `random` must not shift what the strategy draws.
         context = self._context
         parts = ["python-random", context._run_seed, context.instance, context.step]  # pyright: ignore[reportPrivateUsage]
-        return hashlib.sha256(msgspec.msgpack.encode(parts)).digest()
+        return sha256(msgspec.msgpack.encode(parts))
 
     def _patch(self, owner: Any, name: str, value: Any) -> None:
         if hasattr(owner, name):

@@ -5,10 +5,9 @@ A key holds no run, version, epoch or wall time, so that the same step after a c
 
 from __future__ import annotations
 
-import hashlib
-
 import msgspec
 
+from msup.digest import sha256
 from msup.message import Address
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -16,7 +15,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 def key_of(parts: list[str | bytes | int]) -> str:
     """The key of a full list of parts, tag first; the lineage is bytes."""
-    return hashlib.sha256(_encode(parts)).hexdigest()[:32]
+    return sha256(_encode(parts)).hex()[:32]
 
 
 def step_key(address: Address, lineage: bytes, step: int, ordinal: int) -> str:
@@ -32,19 +31,18 @@ def named_key(address: Address, lineage: bytes, name: str) -> str:
 class Keys:
     """Makes the keys of one instance; the constant front of the hashed bytes is written once."""
 
-    __slots__ = ("_named", "_sha256", "_step")
+    __slots__ = ("_named", "_step")
 
     def __init__(self, address: Address, lineage: bytes) -> None:
         owner = [address.bot, address.strategy, address.instance, lineage]
         body = _encode(owner)[1:]
-        self._sha256 = hashlib.sha256
         self._step = b"\x97" + _encode("S") + body  # an array of 7
         self._named = b"\x96" + _encode("N") + body  # an array of 6
 
     def step(self, step: int, ordinal: int) -> str:
         """As ``step_key``."""
-        return self._sha256(self._step + _encode(step) + _encode(ordinal)).hexdigest()[:32]
+        return sha256(self._step + _encode(step) + _encode(ordinal)).hex()[:32]
 
     def named(self, name: str) -> str:
         """As ``named_key``."""
-        return self._sha256(self._named + _encode(name)).hexdigest()[:32]
+        return sha256(self._named + _encode(name)).hex()[:32]

@@ -6,13 +6,14 @@ another machine or from a checkpoint, draws the same numbers, whatever the steps
 
 from __future__ import annotations
 
-import hashlib
 import random
 import struct
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+
+from msup.digest import sha256
 
 _MASK: Final = (1 << 64) - 1
 _WORDS: Final = struct.Struct("<4Q")
@@ -23,7 +24,7 @@ StateTuple = tuple[int, int, int, int]
 
 def step_seed(run_seed: int, instance: str, step: int) -> bytes:
     """The 32 bytes that seed the generator of one step."""
-    return hashlib.sha256(msgspec.msgpack.encode([run_seed, instance, step])).digest()
+    return sha256(msgspec.msgpack.encode([run_seed, instance, step]))
 
 
 class Rng(random.Random):
@@ -71,7 +72,7 @@ class Rng(random.Random):
         self.gauss_next = None
         if a is not None:
             data = bytes(a) if isinstance(a, (bytes, bytearray)) else f"{type(a).__name__}:{a}".encode()
-            self._s = _WORDS.unpack(hashlib.sha256(data).digest())
+            self._s = _WORDS.unpack(sha256(data))
 
     def getstate(self) -> tuple[StateTuple, float | None]:
         """The words and gauss' spare value."""

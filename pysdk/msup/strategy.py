@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, cast, get_args, get_origin
 
@@ -10,6 +9,7 @@ from msup.config import Config as ConfigBase
 from msup.error import EntryError
 from msup.event import Event, OpenIntent, Position
 from msup.health import Health
+from msup.hook import suspends
 from msup.intent import RiskContext
 from msup.state import State as StateBase
 
@@ -139,12 +139,7 @@ def check_class(strategy_class: object) -> type[Strategy[Any, Any]]:
     if has_hook(checked, "save_state") != has_hook(checked, "load_state"):
         raise EntryError(f"{name} overrides only one of save_state and load_state; they belong together")
     for hook in ("on_init", "on_event", "on_timer", "on_shutdown", *OPTIONAL_HOOKS):
-        function = inspect.unwrap(getattr(checked, hook))
-        if (
-            inspect.iscoroutinefunction(function)
-            or inspect.isasyncgenfunction(function)
-            or inspect.isgeneratorfunction(function)
-        ):
+        if suspends(getattr(checked, hook)):
             raise EntryError(
                 f"{name}.{hook} is a generator or async function; callbacks are plain functions that return None"
             )

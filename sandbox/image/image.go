@@ -57,7 +57,7 @@ type Source struct {
 	Inode   uint64    `json:"inode"`
 }
 
-// Argv calls the interpreter: Argv("-m", "msup.runner"). See package python for why not -I.
+// Argv calls the interpreter: Argv("-m", "msup.shared"). See package python for why not -I.
 func (i Image) Argv(args ...string) []string {
 	return append([]string{i.Interpreter, "-P", "-s"}, args...)
 }

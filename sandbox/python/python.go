@@ -24,10 +24,25 @@ type Runtime struct {
 	Env         []string
 }
 
-// Argv calls the interpreter: Argv("-m", "msup.runner").
+// Argv calls the interpreter: Argv("-m", "msup.shared").
 func (r Runtime) Argv(args ...string) []string {
 	return append([]string{r.Interpreter, "-P", "-s"}, args...)
 }
+
+// Runner are the arguments that run one strategy: -m msup.runner, a tenth sooner. Nothing dies while msup's own modules load, so the collector
+// need not look. And msgspec takes typing_extensions where that is installed; from Python 3.11 on typing has the same, without another 3 ms.
+func Runner() []string { return []string{"-c", startRunner} }
+
+const startRunner = `# msup.runner
+import gc, sys
+gc.disable()
+sys.modules["typing_extensions"] = None
+import msgspec
+del sys.modules["typing_extensions"]
+from msup.runner import main
+gc.enable()
+main()
+`
 
 // minVersion is what the SDK needs; -P came with it.
 var minVersion = [2]int{3, 11}

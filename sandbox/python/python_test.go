@@ -1,6 +1,7 @@
 package python
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -113,5 +114,37 @@ func TestDiscoverRefusals(t *testing.T) {
 	}
 	if err := linked.checkLinks(); err == nil || !strings.Contains(err.Error(), "/proc/self/exe") {
 		t.Errorf("a link out of the binds: %v", err)
+	}
+}
+
+// What is done for the sake of a fast start is over when the strategy's own modules load.
+//
+// Proves: NN-1, NN-6
+func TestARunnerStarts(t *testing.T) {
+	rt, err := Discover(t.Context(), "python3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(args []string) (string, int) {
+		t.Helper()
+		argv := rt.Argv(args...)
+		cmd := exec.CommandContext(t.Context(), argv[0], argv[1:]...)
+		cmd.Env = rt.Env
+		out, err := cmd.CombinedOutput()
+		var ended *exec.ExitError
+		if err != nil && !errors.As(err, &ended) {
+			t.Fatal(err)
+		}
+		return string(out), cmd.ProcessState.ExitCode()
+	}
+	if out, code := run(Runner()); code != 78 || !strings.Contains(out, "IMPORT_FAILED: the environment variable MSUP_PACKAGE_HASH is not set") {
+		t.Errorf("without an environment it ended with %d and said %q", code, out)
+	}
+	script, found := strings.CutSuffix(startRunner, "main()\n")
+	if !found {
+		t.Fatal("the runner is not started at the end")
+	}
+	if out, code := run([]string{"-c", script + `print(gc.isenabled(), "typing_extensions" in sys.modules, "msup.runner" in sys.modules)`}); code != 0 || out != "True False True\n" {
+		t.Errorf("the strategy would find %q", out)
 	}
 }

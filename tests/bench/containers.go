@@ -15,6 +15,7 @@ import (
 	"github.com/msup/msup/sandbox"
 	"github.com/msup/msup/sandbox/container"
 	"github.com/msup/msup/sandbox/image"
+	"github.com/msup/msup/sandbox/python"
 	"github.com/msup/msup/supervisor/descriptor"
 )
 
@@ -44,7 +45,7 @@ func (r *rig) openContainer(ctx context.Context, k *kind, built *packages) (err 
 		}
 		k.spec = func(a ipc.Address) sandbox.Spec {
 			s := base(a, k.pack)
-			s.Argv, s.Env, s.Binds = root.Argv("-m", "msup.runner"), append(slices.Clone(root.Env), k.pack.Env()...), k.pack.Binds()
+			s.Argv, s.Env, s.Binds = root.Argv(python.Runner()...), append(slices.Clone(root.Env), k.pack.Env()...), k.pack.Binds()
 			return s
 		}
 	}

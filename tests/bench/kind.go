@@ -11,6 +11,7 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/python"
 	"github.com/msup/msup/sandbox/wasm"
 	"github.com/msup/msup/supervisor/descriptor"
 	"github.com/msup/msup/supervisor/pack"
@@ -133,7 +134,7 @@ func base(a ipc.Address, p *pack.Package) sandbox.Spec {
 // pythonSpec runs the strategy under the interpreter of this host.
 func (r *rig) pythonSpec(a ipc.Address, p *pack.Package) sandbox.Spec {
 	s := base(a, p)
-	s.Argv, s.Env = r.python.Argv("-m", "msup.runner"), append(slices.Clone(r.python.Env), p.Env()...)
+	s.Argv, s.Env = r.python.Argv(python.Runner()...), append(slices.Clone(r.python.Env), p.Env()...)
 	s.Binds = append(slices.Clone(r.python.Binds), p.Binds()...)
 	return s
 }

@@ -276,7 +276,7 @@ func (h *host) spec(a ipc.Address, entry string, l sandbox.Limits, log func(sand
 	env := append(slices.Clone(h.runtime.Env), "MSUP_ENTRY="+entry, "MSUP_PACKAGE_HASH="+strings.Repeat("0", 64), "PYTHONPATH=/sdk",
 		"HOSTILE_SECRET="+h.decoys.secret, "HOSTILE_ABSTRACT="+h.decoys.abstract, fmt.Sprintf("HOSTILE_PORT=%d", h.decoys.port),
 		fmt.Sprintf("HOSTILE_PID=%d", h.decoys.pid), fmt.Sprintf("HOSTILE_SUPERVISOR=%d", os.Getpid()))
-	return sandbox.Spec{Address: a, Lane: ipc.LaneLL, Argv: h.runtime.Argv("-m", "msup.runner"), Env: env,
+	return sandbox.Spec{Address: a, Lane: ipc.LaneLL, Argv: h.runtime.Argv(python.Runner()...), Env: env,
 		Binds: append(slices.Clone(h.runtime.Binds), sandbox.Bind{Source: h.files.code, Target: "/strategy", NoExec: true},
 			sandbox.Bind{Source: h.files.sdk, Target: "/sdk"}),
 		Dir: "/strategy", Limits: l, NeedSocket: true, Log: log}

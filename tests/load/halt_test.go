@@ -76,7 +76,7 @@ func walls(t *testing.T) (*pack.Package, func(ipc.Address) sandbox.Spec, sandbox
 	}
 	return p, func(a ipc.Address) sandbox.Spec {
 		return sandbox.Spec{Address: a, Lane: ipc.LaneLL, Limits: pack.SandboxLimits(p.Descriptor.Resources), NeedSocket: true,
-			Argv: runtime.Argv("-m", "msup.runner"), Env: append(slices.Clone(runtime.Env), p.Env()...), Binds: append(slices.Clone(runtime.Binds), p.Binds()...),
+			Argv: runtime.Argv(python.Runner()...), Env: append(slices.Clone(runtime.Env), p.Env()...), Binds: append(slices.Clone(runtime.Binds), p.Binds()...),
 			Log: func(sandbox.LogLine) {}}
 	}, box
 }
