@@ -17,6 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	process.Init(wasm.Programs()...) // this binary is also the sandbox's second stage
 	initVictim()                     // and the supervisor that is killed
+	initHelper()                     // and the helper
 	os.Exit(m.Run())
 }
 

@@ -21,20 +21,44 @@ var hogs = []struct{ name, script string }{
 }
 
 // lanes measures event → intent alone, beside a compute lane that burns every processor, and beside a compute runner that is killed and
-// started over and over, in turns (LN-3, DOD-4).
-func lanes(ctx context.Context, r *rig, p plan, f *figures) error {
+// started over and over, in turns (LN-3, DOD-4). The compute lane's runners are the helper's, as they are in msup run under root; without root
+// there is no helper, and the supervisor does their starts itself.
+func lanes(ctx context.Context, r *rig, p plan, f *figures) (err error) {
+	helped, endHelper, err := r.openHelper(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, endHelper()) }()
 	for _, k := range r.kinds {
 		if k.word != "python" && k.word != "wasm" {
 			continue
 		}
-		if err := lanesOf(ctx, r, p, f, k); err != nil {
+		if err := lanesOf(ctx, r, p, f, k, helped); err != nil {
 			return fmt.Errorf("%s: %w", k.name, err)
 		}
 	}
 	return nil
 }
 
-func lanesOf(ctx context.Context, r *rig, p plan, f *figures, k *kind) (err error) {
+// besides are what the low-latency lane is measured beside.
+func (r *rig) besides(ctx context.Context, p plan, helped sandbox.Sandbox) []beside {
+	const restarts = "beside a compute runner that is killed and started"
+	return []beside{
+		{"alone", func() (func() error, error) { return func() error { return nil }, nil }, false},
+		{fmt.Sprintf("beside %d hogs a processor in the compute lane", p.hogs), func() (func() error, error) { return r.burn(ctx, helped, p.hogs*len(r.cpus)) }, true},
+		{restarts, func() (func() error, error) { return r.churn(ctx, helped) }, true},
+		{restarts + " without a helper", func() (func() error, error) { return r.churn(ctx, r.box) }, false},
+	}
+}
+
+// beside is one neighbourhood.
+type beside struct {
+	name  string
+	begin func() (end func() error, err error)
+	goal  bool // it is in the budget
+}
+
+func lanesOf(ctx context.Context, r *rig, p plan, f *figures, k *kind, helped sandbox.Sandbox) (err error) {
 	l, err := r.start(ctx, wiring{kind: k, every: 1, ledger: &memory.Ledger{}})
 	if err != nil {
 		return err
@@ -43,17 +67,10 @@ func lanesOf(ctx context.Context, r *rig, p plan, f *figures, k *kind) (err erro
 	if _, _, err := l.run(ctx, min(1000, p.exchanges)); err != nil {
 		return err
 	}
-	beside := []struct {
-		name  string
-		begin func() (end func() error, err error)
-	}{
-		{"alone", func() (func() error, error) { return func() error { return nil }, nil }},
-		{fmt.Sprintf("beside %d hogs a processor in the compute lane", p.hogs), func() (func() error, error) { return r.burn(ctx, p.hogs*len(r.cpus)) }},
-		{"beside a compute runner that is killed and started", func() (func() error, error) { return r.churn(ctx) }},
-	}
-	taken := make([]sample, len(beside))
+	all := r.besides(ctx, p, helped)
+	taken := make([]sample, len(all))
 	for range max(1, p.rounds/3) {
-		for i, b := range beside {
+		for i, b := range all {
 			end, err := b.begin()
 			if err != nil {
 				return fmt.Errorf("%s: %w", b.name, err)
@@ -65,7 +82,7 @@ func lanesOf(ctx context.Context, r *rig, p plan, f *figures, k *kind) (err erro
 			taken[i] = append(taken[i], inside...)
 		}
 	}
-	for i, b := range beside {
+	for i, b := range all {
 		for _, q := range []struct {
 			name  string
 			share float64
@@ -76,21 +93,25 @@ func lanesOf(ctx context.Context, r *rig, p plan, f *figures, k *kind) (err erro
 				f.add(k.name+" event→intent "+q.name+", "+b.name, value, "µs", 0, "")
 				continue
 			}
-			f.add(k.name+" event→intent "+q.name+" ÷ alone, "+b.name, value/floor, "×", floor, q.goal)
+			goal := ""
+			if b.goal {
+				goal = q.goal
+			}
+			f.add(k.name+" event→intent "+q.name+" ÷ alone, "+b.name, value/floor, "×", floor, goal)
 		}
 	}
 	return nil
 }
 
 // hog starts one in the lane and behind the walls of a compute part.
-func (r *rig) hog(ctx context.Context, script string) (sandbox.Runner, error) {
+func (r *rig) hog(ctx context.Context, box sandbox.Sandbox, script string) (sandbox.Runner, error) {
 	// Only what may talk to the supervisor has the weight of its lane: a job without a socket is waited for.
-	return r.box.Start(ctx, sandbox.Spec{Address: r.address(), Lane: ipc.LaneCompute, NeedSocket: true, Argv: r.python.Argv("-c", script),
+	return box.Start(ctx, sandbox.Spec{Address: r.address(), Lane: ipc.LaneCompute, NeedSocket: true, Argv: r.python.Argv("-c", script),
 		Env: r.python.Env, Binds: r.python.Binds, Limits: sandbox.Limits{MemoryBytes: 256 << 20, PIDs: 16}})
 }
 
 // burn starts so many hogs, of every sort in turn.
-func (r *rig) burn(ctx context.Context, n int) (end func() error, err error) {
+func (r *rig) burn(ctx context.Context, box sandbox.Sandbox, n int) (end func() error, err error) {
 	var running []sandbox.Runner
 	end = func() error {
 		var all error
@@ -101,7 +122,7 @@ func (r *rig) burn(ctx context.Context, n int) (end func() error, err error) {
 	}
 	for i := range n {
 		h := hogs[i%len(hogs)]
-		runner, err := r.hog(ctx, h.script)
+		runner, err := r.hog(ctx, box, h.script)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("starting a hog that would %s: %w", h.name, err), end())
 		}
@@ -128,12 +149,12 @@ func ended(r sandbox.Runner) bool {
 }
 
 // churn starts and kills a spinning compute runner until end is called.
-func (r *rig) churn(ctx context.Context) (end func() error, err error) {
+func (r *rig) churn(ctx context.Context, box sandbox.Sandbox) (end func() error, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() {
 		for ctx.Err() == nil {
-			runner, err := r.hog(ctx, hogs[0].script)
+			runner, err := r.hog(ctx, box, hogs[0].script)
 			if err != nil {
 				if ctx.Err() == nil {
 					done <- fmt.Errorf("starting a runner to be killed: %w", err)

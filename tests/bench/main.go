@@ -50,6 +50,7 @@ var sections = []section{
 func main() {
 	process.Init(wasm.Programs()...) // the second stage of the process sandbox is this same binary
 	initVictim()                     // and so is the supervisor that is killed
+	initHelper()                     // and the helper that starts runners
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
