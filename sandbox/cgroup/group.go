@@ -139,6 +139,19 @@ func (m *Manager) Open(lane ipc.Lane, id string) *Group {
 // Paths are the group's directories.
 func (g *Group) Paths() []string { return g.paths }
 
+// Whole opens the directory of a group that lies in v2 alone, so that a process can be cloned into it; nil where it lies elsewhere, too. To move one
+// there takes the kernel's lock of all forks, and with it a grace period of RCU, 8 to 13 ms.
+func (g *Group) Whole() (*os.File, error) {
+	if g.unified == "" || len(g.paths) != 1 {
+		return nil, nil
+	}
+	f, err := os.Open(g.unified)
+	if err != nil {
+		return nil, fmt.Errorf("open control group: %w", err)
+	}
+	return f, nil
+}
+
 // Add moves a process into the group.
 func (g *Group) Add(pid int) error {
 	for _, dir := range g.paths {

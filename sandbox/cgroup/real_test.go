@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -199,6 +200,44 @@ func TestTheKernelTakesEveryLimit(t *testing.T) {
 		if text, err := os.ReadFile(filepath.Join(dir, "pids.max")); err != nil || strings.TrimSpace(string(text)) != "7" {
 			t.Errorf("pids.max holds %q, %v", text, err)
 		}
+	}
+}
+
+// Where v2 has every controller, a process begins inside its group; where v1 has one, it must be moved.
+//
+// Proves: SB-2, NN-6
+func TestAProcessIsClonedIntoAWholeGroup(t *testing.T) {
+	m, g := real(t, sandbox.Limits{})
+	dir, err := g.Whole()
+	if err != nil {
+		t.Fatal(err)
+	}
+	everywhere := true
+	for _, controller := range []string{memory, cpu, pids} {
+		v2, ok := m.has(controller)
+		everywhere = everywhere && v2 && ok
+	}
+	if (dir != nil) != everywhere {
+		t.Fatalf("the group lies in %v, whole is %v", g.Paths(), dir)
+	}
+	if dir == nil {
+		return
+	}
+	defer dir.Close()
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	inside, err := g.PIDs()
+	if err != nil || !slices.Equal(inside, []int{cmd.Process.Pid}) {
+		t.Errorf("inside are %v, %v, want %d", inside, err, cmd.Process.Pid)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("it ended by itself")
 	}
 }
 

@@ -165,7 +165,7 @@ func (r *runner) spawn(ctx context.Context, o orders, trees []*os.File) (err err
 		Sys:   r.namespaces(),
 	}
 	attr.Sys.PidFD = &r.pidfd
-	if r.proc, err = startProcess(stage2Argv(o), attr); err != nil {
+	if r.inside, err = r.start(stage2Argv(o), attr); err != nil {
 		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "start a process in new namespaces", Err: err, Remedy: remedyUserNS}
 	}
 	r.logs = sandbox.NewLogLimiter(r.spec.Limits, r.spec.Log)
@@ -191,13 +191,34 @@ const stage2Threads = 16
 // startTimeout is Config.StartTimeout where that is 0.
 const startTimeout = 30 * time.Second
 
+// start starts stage two, and reports whether it began inside its group. Where that cannot be (a kernel before 5.7, a host filter without
+// clone3), it is moved there later.
+func (r *runner) start(argv []string, attr *os.ProcAttr) (inside bool, err error) {
+	dir, err := r.group.Whole()
+	if err != nil {
+		return false, err
+	}
+	if dir != nil {
+		defer func() { err = errors.Join(err, dir.Close()) }()
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
+		if r.proc, err = startProcess(argv, attr); err == nil {
+			return true, nil
+		}
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = false, 0
+	}
+	r.proc, err = startProcess(argv, attr)
+	return false, err
+}
+
 // settle brings a started stage two to the point where it is the program.
 func (r *runner) settle(ctx context.Context, o orders, control, status *os.File) (err error) {
 	if err := r.record.setProcess(r.proc.Pid); err != nil {
 		return err
 	}
-	if err := r.group.Add(r.proc.Pid); err != nil {
-		return err
+	if !r.inside {
+		if err := r.group.Add(r.proc.Pid); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.box.patience)
 	defer cancel()

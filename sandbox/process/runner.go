@@ -36,7 +36,8 @@ type runner struct {
 	group    *cgroup.Group
 	endpoint *endpoint.Endpoint // nil unless spec.NeedSocket
 	proc     *os.Process
-	pidfd    int // open until done is closed, under mu
+	inside   bool // it began inside its group
+	pidfd    int  // open until done is closed, under mu
 	report   report
 	refusals *refusal.Listener // nil where nobody counts
 	logs     *sandbox.LogLimiter
