@@ -29,6 +29,7 @@ type diagnosis struct {
 	// Containers is what L3 stands on: engine, runtime, kernel, with the known holes of their versions.
 	Containers []container.Finding `json:"containers"`
 	Rights     rights              `json:"rights"`
+	SlowStarts string              `json:"slow_starts,omitempty"` // a command that makes starts shorter
 	Problems   []string            `json:"problems"`
 }
 
@@ -73,7 +74,7 @@ default of run) takes the strongest level that is offered for a strategy's runti
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h := process.Inspect(process.Config{})
 			d := diagnosis{Version: version, Kernel: h.Kernel, Arch: h.Arch, Root: h.Root, Cgroups: fmt.Sprint(h.Cgroups),
-				LandlockABI: h.LandlockABI, Walls: h.Walls, Problems: []string{}}
+				LandlockABI: h.LandlockABI, Walls: h.Walls, SlowStarts: h.SlowStarts, Problems: []string{}}
 			if h.Err != nil {
 				d.Problems = append(d.Problems, h.Err.Error())
 			}
@@ -156,6 +157,9 @@ func (a *app) printDiagnosis(d diagnosis) {
 		if f.Remedy != "" {
 			fmt.Fprintf(a.stdout, "  %-7s  %-16s → %s\n", "", "", f.Remedy)
 		}
+	}
+	if d.SlowStarts != "" {
+		fmt.Fprintf(a.stdout, "\n  starts: the kernel lets each wait 8 to 13 ms before it may enter its control groups\n          → %s (until the next boot)\n", d.SlowStarts)
 	}
 	for _, p := range d.Problems {
 		fmt.Fprintf(a.stdout, "\nproblem: %s\n", p)

@@ -42,6 +42,36 @@ func TestLayoutIsReadFromMountinfo(t *testing.T) {
 	}
 }
 
+// Proves: NN-6
+func TestSlowMovesAreNamed(t *testing.T) {
+	const quick = "35 30 0:31 / /run/quick rw - cgroup none rw,favordynmods,name=quick\n"
+	const none = "24 1 254:0 / / rw - ext4 /dev/vda rw\n"
+	for mounts, want := range map[string]string{
+		none:                 "",
+		hybridMounts:         "mkdir -p /run/cgroup-quick && mount -t cgroup -o none,name=quick,favordynmods none /run/cgroup-quick",
+		hybridMounts + quick: "",
+	} {
+		l, err := parseLayout(strings.NewReader(mounts), strings.NewReader(""))
+		if err != nil || l.SlowMoves() != want {
+			t.Errorf("%s%q, %v, want %q", mounts, l.SlowMoves(), err, want)
+		}
+	}
+	l := Layout{Kind: Hybrid, Unified: "/sys/fs/cgroup/unified"}
+	if got := l.SlowMoves(); got != "mount -o remount,favordynmods /sys/fs/cgroup/unified" {
+		t.Errorf("hybrid: %q", got)
+	}
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "cgroup.controllers"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for options, favored := range map[string]bool{"": false, ",favordynmods": true} {
+		l, err := parseLayout(strings.NewReader(fmt.Sprintf("1 0 0:1 / %s rw - cgroup2 cgroup2 rw%s\n", root, options)), strings.NewReader(""))
+		if err != nil || l.favored != favored || l.SlowMoves() != "" {
+			t.Errorf("v2 alone%s: %+v, %v", options, l, err)
+		}
+	}
+}
+
 // imitateV2 makes a directory tree that behaves like a v2 hierarchy as far as files and directories go.
 func imitateV2(t *testing.T) *Manager {
 	t.Helper()

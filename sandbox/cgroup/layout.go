@@ -37,6 +37,20 @@ type Layout struct {
 	V1      map[string]string // controller → mount point of its v1 hierarchy
 	V2      []string          // controllers that the unified hierarchy offers
 	self    map[string]string // controller ("" = unified) → path of this process's own group
+	favored bool              // a hierarchy is mounted with favordynmods
+}
+
+// SlowMoves is what an operator can do so that a process changes its control groups at once; "" where it does, or where none has to. Otherwise each
+// change waits for a grace period of RCU while nobody on the machine may fork: 8 to 13 ms. Linux has the option from 6.0 on, and keeps what it
+// does until the next boot. On v2 alone runners are cloned into their groups.
+func (l Layout) SlowMoves() string {
+	switch {
+	case l.favored || l.Kind == V2 || l.Kind == None:
+		return ""
+	case l.Unified != "":
+		return "mount -o remount,favordynmods " + l.Unified
+	}
+	return "mkdir -p /run/cgroup-quick && mount -t cgroup -o none,name=quick,favordynmods none /run/cgroup-quick"
 }
 
 // Detect reads the layout of this host.
@@ -65,13 +79,15 @@ func parseLayout(mountinfo, selfCgroup io.Reader) (Layout, error) {
 			continue
 		}
 		point := unescape(fields[4])
+		options := strings.Split(super[2], ",")
+		l.favored = l.favored || strings.HasPrefix(super[0], "cgroup") && slices.Contains(options, "favordynmods")
 		switch super[0] {
 		case "cgroup2":
 			if l.Unified == "" {
 				l.Unified = point
 			}
 		case "cgroup":
-			for _, c := range strings.Split(super[2], ",") {
+			for _, c := range options {
 				if slices.Contains([]string{memory, cpu, cpuacct, pids, freezer}, c) && l.V1[c] == "" {
 					l.V1[c] = point
 				}

@@ -21,7 +21,8 @@ type Host struct {
 	LandlockABI int  // 0 = none
 	Seccomp     bool
 	Walls       []sandbox.Wall
-	Err         error // why no runner can be started; nil when one can
+	SlowStarts  string // a command that makes every start 8 to 13 ms shorter; "" = there is nothing to gain
+	Err         error  // why no runner can be started; nil when one can
 }
 
 // Inspect tries everything on this host. It starts one short process and leaves nothing behind.
@@ -36,6 +37,10 @@ func Inspect(cfg Config) Host {
 		h.Err = fmt.Errorf("inspect control groups: %w", err)
 	}
 	h.Cgroups = layout.Kind
+	var major int
+	if _, err := fmt.Sscanf(h.Kernel, "%d.", &major); err == nil && major >= 6 && h.Root {
+		h.SlowStarts = layout.SlowMoves()
+	}
 	s, err := New(cfg)
 	if err != nil {
 		h.Err = err
