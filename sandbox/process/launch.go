@@ -227,7 +227,8 @@ func (r *runner) settle(ctx context.Context, o orders, control, status *os.File)
 		_ = errors.Join(status.SetReadDeadline(now), control.SetWriteDeadline(now)) // fails only once they are closed
 	})
 	defer stop()
-	if err := writeOrders(control, o); err != nil {
+	// Where its memory is too small for a start it may be gone already; why is found out below.
+	if err := writeOrders(control, o); err != nil && !errors.Is(err, unix.EPIPE) {
 		return errors.Join(err, ctx.Err())
 	}
 	told := &statusReader{file: status, listener: -1}
