@@ -17,7 +17,9 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
+	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/affinity"
 	"github.com/msup/msup/sandbox/endpoint"
 	"github.com/msup/msup/sandbox/folder"
 	"golang.org/x/sys/unix"
@@ -268,6 +270,9 @@ func (r *runner) beforeExec(pid int) error {
 		return unix.Prlimit(pid, resource, &unix.Rlimit{Cur: value, Max: value}, nil)
 	}
 	errs := []error{set(unix.RLIMIT_NOFILE, l.OpenFiles), r.group.SetPIDs(l.PIDs)}
+	if r.spec.Lane == ipc.LaneCompute {
+		errs = append(errs, affinity.Confine(pid, r.box.computeCPUs))
+	}
 	// Where no control group limits them, the older walls stand in.
 	if !r.box.cgroups.HasMemory() {
 		errs = append(errs, set(unix.RLIMIT_AS, uint64(l.MemoryBytes)))

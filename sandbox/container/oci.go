@@ -61,9 +61,6 @@ func (r *runner) specification(root string, all []place, cgroupsPath string) *sp
 			Resources: &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}}},
 		},
 	}
-	if cpus := r.box.cfg.CPUs[spec.Lane]; cpus != "" {
-		s.Linux.Resources.CPU = &specs.LinuxCPU{Cpus: cpus}
-	}
 	for _, p := range all {
 		s.Mounts = append(s.Mounts, p.mount)
 	}

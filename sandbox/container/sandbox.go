@@ -13,7 +13,9 @@ import (
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/affinity"
 	"github.com/msup/msup/sandbox/cgroup"
+	"golang.org/x/sys/unix"
 )
 
 // ShimMode says how many of containerd's shims stand between it and the runners.
@@ -40,9 +42,9 @@ type Config struct {
 	RuntimeDir string
 	// CgroupParent is the name of the top control group; "" means "msup".
 	CgroupParent string
-	// CPUs pins a lane to processors, in the kernel's form ("2-3,6"); "" leaves it free. It needs the cpuset controller.
-	CPUs map[ipc.Lane]string
-	Shim ShimMode
+	// ReserveFrom is from how many processors on some are left to the low-latency lane; 0 means affinity.Enough.
+	ReserveFrom int
+	Shim        ShimMode
 	// Prepare keeps, for every running instance, a container made for its next start: a restart then takes 25 ms instead
 	// of 120. They are made one after the other, while no start is under way. One costs 10 MB. It ends with a runner that
 	// leaves in order, and Linger after one that was killed and is not started again; 0 means a minute.
@@ -72,6 +74,8 @@ type Sandbox struct {
 	starts   calm
 	creating chan struct{} // holds one for each container that is made for a start
 	making   chan struct{} // holds one while a successor is made
+
+	computeCPUs *unix.CPUSet // those of the compute lane; nil: all
 
 	mu      sync.Mutex
 	runners map[*runner]struct{}
@@ -114,6 +118,9 @@ func Open(ctx context.Context, cfg Config) (_ *Sandbox, err error) {
 	}
 	if s.cgroups, err = cgroup.New(cgroup.Config{Parent: cfg.CgroupParent}); err != nil {
 		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "look for control groups", Err: err}
+	}
+	if s.computeCPUs, err = affinity.ForCompute(cfg.ReserveFrom); err != nil {
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "share out the processors", Err: err}
 	}
 	if s.points, err = hostHierarchies(); err != nil {
 		return nil, err

@@ -58,8 +58,6 @@ func startRemedy(text string, spec sandbox.Spec) string {
 		return "the working directory " + spec.Dir + " must exist inside"
 	case has("seccomp") && has("notify", "listener"):
 		return "use runc 1.1 or later, built with libseccomp 2.5 or later"
-	case has("cpuset"):
-		return "name processors that exist in Config.CPUs, on a host with the cpuset controller"
 	case has("cgroup"):
 		return "see msup doctor for the control groups of this host"
 	case has("no such file or directory") && has("containerd-shim"):

@@ -201,12 +201,12 @@ func (r *runner) start(argv []string, attr *os.ProcAttr) (inside bool, err error
 	if dir != nil {
 		defer func() { err = errors.Join(err, dir.Close()) }()
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(dir.Fd())
-		if r.proc, err = startProcess(argv, attr); err == nil {
+		if r.proc, err = startProcess(argv, attr, r.box.queueFor(r.spec)); err == nil {
 			return true, nil
 		}
 		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = false, 0
 	}
-	r.proc, err = startProcess(argv, attr)
+	r.proc, err = startProcess(argv, attr, r.box.queueFor(r.spec))
 	return false, err
 }
 
@@ -308,21 +308,13 @@ func (r *runner) gid() int {
 	return os.Getegid()
 }
 
-// startProcess forks on one operating-system thread that never ends: the kernel sends PDEATHSIG when the *thread* that
+// startProcess forks on an operating-system thread that never ends: the kernel sends PDEATHSIG when the *thread* that
 // forked ends, not the process.
-func startProcess(argv []string, attr *os.ProcAttr) (*os.Process, error) {
-	spawnOnce.Do(func() {
-		go func() {
-			runtime.LockOSThread()
-			for f := range spawnQueue {
-				f()
-			}
-		}()
-	})
+func startProcess(argv []string, attr *os.ProcAttr, queue chan<- func()) (*os.Process, error) {
 	var p *os.Process
 	var err error
 	done := make(chan struct{})
-	spawnQueue <- func() {
+	queue <- func() {
 		defer close(done)
 		p, err = os.StartProcess("/proc/self/exe", argv, attr)
 	}
@@ -342,10 +334,47 @@ func widenTable() {
 	_ = null.Close()
 }
 
-var (
-	spawnOnce  sync.Once
-	spawnQueue = make(chan func())
-)
+// spawners are the threads that fork: one for everybody, and one on the processors of the compute lane. What it forks stays there.
+var spawners struct {
+	sync.Mutex
+	everywhere chan func()
+	confined   map[unix.CPUSet]chan func()
+}
+
+// queueFor is the thread that forks a runner.
+func (s *Sandbox) queueFor(spec sandbox.Spec) chan<- func() {
+	spawners.Lock()
+	defer spawners.Unlock()
+	if s.computeCPUs == nil || groupLane(spec) != ipc.LaneCompute {
+		if spawners.everywhere == nil {
+			spawners.everywhere = spawner(nil)
+		}
+		return spawners.everywhere
+	}
+	if spawners.confined == nil {
+		spawners.confined = map[unix.CPUSet]chan func(){}
+	}
+	queue := spawners.confined[*s.computeCPUs]
+	if queue == nil {
+		queue = spawner(s.computeCPUs)
+		spawners.confined[*s.computeCPUs] = queue
+	}
+	return queue
+}
+
+func spawner(set *unix.CPUSet) chan func() {
+	queue := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		if set != nil {
+			_ = unix.SchedSetaffinity(0, set) // of what this process may use itself: where even that is refused, weights remain
+		}
+		for f := range queue {
+			f()
+		}
+	}()
+	return queue
+}
 
 // groupLane is the lane whose weight a process gets. Somebody waits for a one-shot job, such as a compiler: with the compute lane's weight a
 // busy host would leave it a hundredth of a processor (a build of 20 s took more than seven minutes). Its CPU quota stands.

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/affinity"
 	"github.com/msup/msup/sandbox/cgroup"
+	"golang.org/x/sys/unix"
 )
 
 // Config says where a process sandbox keeps what. The zero value is right for a supervisor on a host of its own.
@@ -32,7 +34,9 @@ type Config struct {
 	Supervisor int
 	// StartTimeout bounds what takes 20 ms on an idle machine, whatever the context of a start says; 0 means 30 s.
 	StartTimeout time.Duration
-	Logger       *slog.Logger // nil discards
+	// ReserveFrom is from how many processors on some are left to the low-latency lane; 0 means affinity.Enough.
+	ReserveFrom int
+	Logger      *slog.Logger // nil discards
 }
 
 // Sandbox starts runners at level L1.
@@ -45,6 +49,8 @@ type Sandbox struct {
 	log      *slog.Logger
 	cgroups  *cgroup.Manager
 	walls    []sandbox.Wall
+
+	computeCPUs *unix.CPUSet // those of the compute lane; nil: all
 
 	mu      sync.Mutex
 	runners map[*runner]struct{}
@@ -87,6 +93,9 @@ func New(cfg Config) (*Sandbox, error) {
 	var err error
 	if s.cgroups, err = cgroup.New(cgroup.Config{Parent: cfg.CgroupParent, Shallow: true}); err != nil {
 		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "look for control groups", Err: err}
+	}
+	if s.computeCPUs, err = affinity.ForCompute(cfg.ReserveFrom); err != nil {
+		return nil, &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "share out the processors", Err: err}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
