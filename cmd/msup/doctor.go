@@ -159,7 +159,7 @@ func (a *app) printDiagnosis(d diagnosis) {
 		}
 	}
 	if d.SlowStarts != "" {
-		fmt.Fprintf(a.stdout, "\n  starts: the kernel lets each wait 8 to 13 ms before it may enter its control groups\n          → %s (until the next boot)\n", d.SlowStarts)
+		fmt.Fprintf(a.stdout, "\n  starts: the kernel lets a process wait up to 13 ms before it may enter a control group\n          → %s (until the next boot)\n", d.SlowStarts)
 	}
 	for _, p := range d.Problems {
 		fmt.Fprintf(a.stdout, "\nproblem: %s\n", p)

@@ -140,7 +140,7 @@ func (m *Manager) Open(lane ipc.Lane, id string) *Group {
 func (g *Group) Paths() []string { return g.paths }
 
 // Whole opens the directory of a group that lies in v2 alone, so that a process can be cloned into it; nil where it lies elsewhere, too. To move one
-// there takes the kernel's lock of all forks, and with it a grace period of RCU, 8 to 13 ms.
+// there takes the kernel's lock of all forks, and with it a grace period of RCU, up to 13 ms.
 func (g *Group) Whole() (*os.File, error) {
 	if g.unified == "" || len(g.paths) != 1 {
 		return nil, nil

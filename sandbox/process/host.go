@@ -21,7 +21,7 @@ type Host struct {
 	LandlockABI int  // 0 = none
 	Seccomp     bool
 	Walls       []sandbox.Wall
-	SlowStarts  string // a command that makes every start 8 to 13 ms shorter; "" = there is nothing to gain
+	SlowStarts  string // a command after which starts wait less for the kernel; "" = there is nothing to gain
 	Err         error  // why no runner can be started; nil when one can
 }
 
