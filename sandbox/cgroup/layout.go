@@ -41,7 +41,7 @@ type Layout struct {
 }
 
 // SlowMoves is what an operator can do so that a process changes its control groups at once; "" where it does, or where none has to. Otherwise each
-// change waits for a grace period of RCU while nobody on the machine may fork: 8 to 13 ms. Linux has the option from 6.0 on, and keeps what it
+// change waits for a grace period of RCU while nobody on the machine may fork, up to 13 ms. Linux has the option from 6.0 on, and keeps what it
 // does until the next boot. On v2 alone runners are cloned into their groups.
 func (l Layout) SlowMoves() string {
 	switch {
