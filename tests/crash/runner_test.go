@@ -72,7 +72,10 @@ func killRunners(t *testing.T, perChange int, isolation string, events int, vict
 			c.count("worlds in which two kills hit one delivery, which is not delivered a third time", 1)
 			return kills, v.nothingLeft()
 		}
-		return kills, errors.Join(w.same(), v.nothingLeft())
+		if err = w.same(); err != nil {
+			err = fmt.Errorf("%w\nwhat went wrong in its runs:\n%s", err, w.story())
+		}
+		return kills, errors.Join(err, v.nothingLeft())
 	})
 	for _, what := range victims {
 		c.demand(what + " kills")

@@ -172,9 +172,9 @@ func (s *started) kill(after time.Duration) (killed bool) {
 // story is what the runs before the last printed: a run that halts an instance may be killed before anybody asks it why.
 func (w *world) story() string {
 	var text strings.Builder
-	for i, run := range w.runs[:max(0, len(w.runs)-1)] {
+	for i, run := range w.runs {
 		for line := range strings.Lines(run.out.String()) {
-			if strings.Contains(line, "level=ERROR") || strings.Contains(line, "halted") || strings.Contains(line, "reason=SANDBOX") {
+			if strings.Contains(line, "level=ERROR") || strings.Contains(line, "runner lost") || strings.Contains(line, "halted") || strings.Contains(line, "reason=SANDBOX") {
 				line, _, _ = strings.Cut(strings.TrimSpace(line), "its log ends:") // of a killed containerd
 				fmt.Fprintf(&text, "run %d: %s\n", i+1, line)
 			}
