@@ -122,15 +122,12 @@ func (l *Lease) guard() {
 		return
 	}
 	e := &Error{Kind: ErrLost, Reason: ipc.ReasonLeaseLost, Place: "lease of " + l.address.String(), Remedy: remedyLost,
-		Cause: fmt.Sprintf("%s for %s", silentCause, l.keeper.opt.TTL/looks*time.Duration(missed))}
+		Cause: fmt.Sprintf("no heartbeat could be written for %s", l.keeper.opt.TTL/looks*time.Duration(missed))}
 	if err := l.failure.Load(); err != nil {
 		e.Err = *err
 	}
 	l.lose(e)
 }
-
-// silentCause is why an owner that nobody has replaced gives up.
-const silentCause = "no heartbeat could be written"
 
 const remedyLost = "see that nothing removes, replaces or fills up the lease directory, then start the instance again"
 
