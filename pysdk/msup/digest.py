@@ -1,7 +1,7 @@
 """SHA-256 for keys and seeds (PROTOCOL.md section 4), without OpenSSL.
 
-``hashlib`` maps libcrypto: 2 ms of every start and 3 MB of every instance, and slower than the interpreter's own
-SHA-256 for the few dozen bytes that are hashed here. ``random`` does the same with SHA-512.
+``hashlib`` maps libcrypto, at every start and into every instance. Without it the hash of a key takes 0.46 µs instead
+of 0.29 (3.11, a processor with SHA instructions): an intent can bear that. ``random`` does the same with SHA-512.
 """
 
 from __future__ import annotations

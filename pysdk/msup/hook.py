@@ -15,7 +15,7 @@ _MOST_WRAPPERS: Final = 100
 def suspends(function: Any) -> bool:
     """Whether a call would not run it but make a generator or a coroutine; looks behind ``functools.wraps`` and such.
 
-    ``inspect`` knows this, too, and takes 6 ms to load: a tenth of a start.
+    ``inspect`` knows this, too, and takes several ms to load at every start.
     """
     for _ in range(_MOST_WRAPPERS):
         if isinstance(function, MethodType):

@@ -53,6 +53,7 @@ def test_of_two_that_start_at_once_one_listens(tmp_path: Path) -> None:
     for one in starters:
         one.join()
     assert (len(made), len(late)) == (1, 7)
+    assert all("another process listens there" in str(error) for error in late)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
         s.connect(str(path))
     made[0].close()

@@ -60,6 +60,9 @@ def listen(path: Path) -> socket.socket:
         sock.bind(os.fspath(unready))
         sock.listen(16)
         path.hardlink_to(unready)  # unlike a rename it replaces nobody who was faster
+    except FileExistsError as error:
+        sock.close()
+        raise _taken(path) from error
     except OSError as error:
         sock.close()
         raise SocketError(f"socket path {name}: {error.strerror}; name a folder that can be written") from error
@@ -82,7 +85,11 @@ def _remove_stale(path: Path) -> None:
         except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return
-    raise SocketError(f"socket path {path}: another process listens there; stop it or choose another path")
+    raise _taken(path)
+
+
+def _taken(path: Path) -> SocketError:
+    return SocketError(f"socket path {path}: another process listens there; stop it or choose another path")
 
 
 def check_peer(sock: socket.socket, uids: Collection[int]) -> str | None:
