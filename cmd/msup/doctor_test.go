@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/msup/msup/sandbox/container"
@@ -40,6 +41,9 @@ func TestDoctorNamesKnownHoles(t *testing.T) {
 	}
 	if !slices.ContainsFunc(d.Containers, func(f container.Finding) bool { return f.Component == "kernel" && f.Version != "" }) {
 		t.Errorf("nothing on the kernel: %+v", d.Containers)
+	}
+	if said := p.msup(exitOK, "doctor"); strings.Contains(said, "\n  starts: ") != (d.SlowStarts != "") || !strings.Contains(said, d.SlowStarts) {
+		t.Errorf("of starts that wait (%q) it says:\n%s", d.SlowStarts, said)
 	}
 	p.says(p.msup(exitOK, "doctor"), "runc 1.1.11", "CVE-2024-21626", "containerd v1.6.17", "CVE-2023-25153", "→ install runc")
 	d = diagnose("--containerd", p.path("none"))

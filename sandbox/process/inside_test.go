@@ -6,22 +6,13 @@ import (
 	"testing"
 
 	"github.com/msup/msup/ipc"
-	"github.com/msup/msup/sandbox/sandboxtest"
 )
 
 // A runner is in its group from its first instruction on where the kernel can clone it there (v2 alone), and in any case before its program runs.
 //
 // Proves: SB-2, SB-L1, NN-6
 func TestARunnerIsInItsGroup(t *testing.T) {
-	s, err := New(Config{RuntimeDir: filepath.Join(shortDir(t), "r"), CgroupParent: sandboxtest.CgroupParent(t), StartTimeout: sandboxtest.Patience()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	s := open(t, filepath.Join(shortDir(t), "r"))
 	spec := interpreted(t, "python3")("never")
 	spec.Address, spec.Lane = ipc.Address{Bot: "b", Strategy: "s", Instance: "i"}, ipc.LaneLL
 	started, err := s.Start(t.Context(), spec)

@@ -347,7 +347,7 @@ func (s *Sandbox) queueFor(spec sandbox.Spec) chan<- func() {
 	defer spawners.Unlock()
 	if s.computeCPUs == nil || groupLane(spec) != ipc.LaneCompute {
 		if spawners.everywhere == nil {
-			spawners.everywhere = spawner(nil)
+			spawners.everywhere = s.spawner(nil)
 		}
 		return spawners.everywhere
 	}
@@ -356,18 +356,20 @@ func (s *Sandbox) queueFor(spec sandbox.Spec) chan<- func() {
 	}
 	queue := spawners.confined[*s.computeCPUs]
 	if queue == nil {
-		queue = spawner(s.computeCPUs)
+		queue = s.spawner(s.computeCPUs)
 		spawners.confined[*s.computeCPUs] = queue
 	}
 	return queue
 }
 
-func spawner(set *unix.CPUSet) chan func() {
+func (s *Sandbox) spawner(set *unix.CPUSet) chan func() {
 	queue := make(chan func())
 	go func() {
 		runtime.LockOSThread()
 		if set != nil {
-			_ = unix.SchedSetaffinity(0, set) // of what this process may use itself: where even that is refused, weights remain
+			if err := unix.SchedSetaffinity(0, set); err != nil { // weights remain
+				s.log.Warn("the compute lane cannot be kept to its own processors", "err", err)
+			}
 		}
 		for f := range queue {
 			f()
