@@ -8,7 +8,8 @@
 // ([Mailbox.PutMarketWait]) never are, and wait instead.
 //
 // What is guaranteed:
-//   - Urgent items are never dropped, and keep their order within a class (BP-2, BP-3).
+//   - Urgent items are never dropped, and keep their order within a class (BP-2, BP-3). No market event is taken while one waits: what I reports
+//     of an event is known before the event itself, however the taker and those who put are scheduled.
 //   - Put = Taken + Conflated + Dropped + Waiting, always (BP-1).
 //   - Bars and trading statuses are never merged, and are dropped only where they alone fill the queue. Nothing that comes after one is merged
 //     into what stood before it.

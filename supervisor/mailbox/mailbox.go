@@ -209,8 +209,10 @@ func (m *Mailbox[U]) TakeUrgent() (item U, ok bool) {
 // PeekMarket shows the receive time of the delivery that TakeMarket would take.
 func (m *Mailbox[U]) PeekMarket() (recv ipc.Nanos, ok bool) {
 	m.mu.Lock()
-	recv, ok = m.market.peek()
 	poke := m.relieved()
+	if !m.urgentWaits() {
+		recv, ok = m.market.peek()
+	}
 	m.mu.Unlock()
 	if poke != nil {
 		poke()
@@ -218,9 +220,14 @@ func (m *Mailbox[U]) PeekMarket() (recv ipc.Nanos, ok bool) {
 	return recv, ok
 }
 
-// TakeMarket takes the first delivery, if there is one. Its bytes are good until the next call.
+// TakeMarket takes the first delivery, if there is one and nothing urgent waits: an urgent item that was put before a market event is never taken
+// after it, also where it came since the last TakeUrgent. Its bytes are good until the next call.
 func (m *Mailbox[U]) TakeMarket() (item Market, ok bool, err error) {
 	m.mu.Lock()
+	if m.urgentWaits() {
+		m.mu.Unlock()
+		return item, false, nil
+	}
 	s, ok := m.market.take(&m.counts)
 	m.space.Broadcast()
 	poke := m.relieved()

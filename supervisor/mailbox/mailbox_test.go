@@ -49,6 +49,35 @@ func TestUrgentByClassInOrder(t *testing.T) {
 	}
 }
 
+// A report of I and the market event behind it may come between the taker's two looks: the event waits for the report all the same.
+// Proves: BP-2, BP-3
+func TestMarketWaitsForWhatIsUrgent(t *testing.T) {
+	m := New[int](4)
+	if _, ok := m.TakeUrgent(); ok {
+		t.Fatal("nothing was put")
+	}
+	m.PutUrgent(Execution, 7)
+	m.PutMarket(raw(8))
+	if recv, ok := m.PeekMarket(); ok {
+		t.Errorf("the event of %d shows while an urgent item waits", recv)
+	}
+	if v, ok := take(m); ok {
+		t.Errorf("event %d was taken before an urgent item that came first", v)
+	}
+	if m.Idle() {
+		t.Error("idle, with an urgent item and an event that wait")
+	}
+	if v, ok := m.TakeUrgent(); !ok || v != 7 {
+		t.Errorf("got %d, %v", v, ok)
+	}
+	if recv, ok := m.PeekMarket(); !ok || recv != 8 {
+		t.Errorf("got %d, %v", recv, ok)
+	}
+	if v, ok := take(m); !ok || v != 8 {
+		t.Errorf("got %d, %v", v, ok)
+	}
+}
+
 // Proves: BP-1, BP-4
 func TestMarketCeilingRefusesAndCounts(t *testing.T) {
 	m := New[int](2)
