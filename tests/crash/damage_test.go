@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const exitDiverged = 8
@@ -55,7 +57,7 @@ func halfWay(t *testing.T, s *setting, killed bool) *setting {
 	} else {
 		_, err = w.must(0, w.runArgs("--events", "350")...)
 	}
-	if err != nil {
+	if err = errors.Join(err, w.untilIEnded()); err != nil {
 		t.Fatal(err)
 	}
 	half := *s
@@ -91,6 +93,21 @@ func (w *world) killWithLog() error {
 		return fmt.Errorf("the run ended before it was killed: %s\n%s", p.cmd.ProcessState, tail(p.out.String()))
 	}
 	return nil
+}
+
+// untilIEnded waits for the simulated I, which outlives a killed supervisor until it has closed its database: a copy has all of it or fails.
+func (w *world) untilIEnded() (err error) {
+	lock, err := os.Open(filepath.Join(w.state, "i", "sim.lock"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // damage changes or cuts one file of msup's own.
