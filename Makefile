@@ -66,9 +66,12 @@ soaks := supervisor:TestKilledSupervisor python-i:TestKilledSupervisorOfPythonI 
 	bystanders:TestNoBystanderDies actions:TestCrashAtEveryAction failing-disk:TestFailingDisk full-disk:TestFullDisk damage:TestDamagedStateDirectory
 soak_test = $(patsubst $*:%,%,$(filter $*:%,$(soaks)))
 
+# DISTURB=600 with one of these, soak-lease or soak-boundary: goroutines of the supervisor pause before one of 600 statements.
+disturb = $(if $(DISTURB),$(env) go run ./tests/disturb -one-in $(DISTURB) ./supervisor/... && GOFLAGS='-overlay=$(CURDIR)/build/disturbed/overlay.json -vet=off')
+
 soak-%: build
 	@test -n "$(soak_test)" || { echo "there is no soak-$*; there are: $(foreach s,$(soaks),soak-$(firstword $(subst :, ,$(s)))) soak-clock soak-simulation soak-replay soak-lease soak-boundary soak-stress soak-idle soak-load"; exit 2; }
-	@$(env) go test ./tests/crash -count=1 -timeout 0 -v -run '^$(soak_test)$$' -seed $(or $(SEED),1) \
+	@$(disturb) $(env) go test ./tests/crash -count=1 -timeout 0 -v -run '^$(soak_test)$$' -seed $(or $(SEED),1) \
 		$(if $(COUNT),-trials $(COUNT),-minutes $(or $(MINUTES),20))
 
 soak-clock: build
@@ -83,10 +86,10 @@ soak-replay: build
 	@for n in $$(seq $(or $(COUNT),10)); do $(env) go test ./tests/replay -count=1 -timeout 0 -v -events 0 || exit 1; done
 
 soak-lease: build
-	@$(env) go test ./supervisor/lease -count=1 -timeout 0 -v -run Histor -schedules $(or $(COUNT),500) $(if $(SEED),-seed $(SEED))
+	@$(disturb) $(env) go test ./supervisor/lease -count=1 -timeout 0 -v -run Histor -schedules $(or $(COUNT),500) $(if $(SEED),-seed $(SEED))
 
 soak-boundary: build
-	@$(env) go test ./tests/e2e -count=1 -timeout 0 -v -run TestAnAdverseI -adverse-seeds $(or $(COUNT),20) -adverse-from $(or $(SEED),1)
+	@$(disturb) $(env) go test ./tests/e2e -count=1 -timeout 0 -v -run TestAnAdverseI -adverse-seeds $(or $(COUNT),20) -adverse-from $(or $(SEED),1)
 
 # Every stressor for SECONDS=10 at L1 and in containers, COUNT=1 times.
 soak-stress: build
@@ -100,7 +103,7 @@ soak-idle: build
 hostile: build ## the hostile strategies in Python and Wasm, each at every level that applies, and what became of them
 	@$(env) go test ./tests/hostile/... -count=1 -timeout 20m -v
 
-soak: ## make soak-NAME [SEED=n] [COUNT=n | MINUTES=20]: one class of faults for long; a wrong NAME lists them
+soak: ## make soak-NAME [SEED=n] [COUNT=n | MINUTES=20] [DISTURB=600]: one class of faults for long; a wrong NAME lists them
 	@$(MAKE) --no-print-directory soak-NAME
 
 docs: build ## write docs/capabilities.md and docs/reasons.md anew

@@ -16,8 +16,9 @@
 // Each test has a number of trials per change: about 100 kills of the supervisor, 60 of runners, ten of containers with their shims and
 // containerd, every action once and 17 random writes, 100 failing calls, 100 damaged directories (statedb opens a thousand in its own tests);
 // together three minutes of processor time. make soak-NAME does more: SEED=n, and COUNT=n trials or MINUTES=n. A campaign prints where to go on,
-// and a failing world how to run it again; -keep DIR copies what a failing world, and the undisturbed one, leave behind. Root, strace's
-// permissions (ptrace) and real components are needed; without them tests fail.
+// and a failing world how to run it again; -keep DIR copies what a failing world, and the undisturbed one, leave behind. With DISTURB=600
+// the supervisor's goroutines pause now and then (tests/disturb), as on a busy machine: what is rare comes soon. Root, strace's permissions
+// (ptrace) and real components are needed; without them tests fail.
 //
 // A kill may strike a runner twice over one delivery, which is then given up as poison: such a world is counted, not compared.
 package crash
