@@ -265,6 +265,21 @@ func (s *schedule) play(seed uint64, clients, operations int) porcupine.CheckRes
 	return result
 }
 
+// inMemory is a folder on a file system without a disk, as the one where leases lie by default. On a disk that stands still for the 200 ms after
+// which an owner of these histories gives up, it does give up, and a renewal fails that the model lets nobody fail (seen once in 1,100 histories).
+func inMemory(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "lease-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
 // At most one owner holds a lease, epochs only grow, and I takes the acts of the newest owner alone, in every history of random starts,
 // kills, stops and late acts.
 //
@@ -277,7 +292,7 @@ func TestHistoriesAreThoseOfOneOwner(t *testing.T) {
 	slots := make(chan struct{}, 4)
 	for n := range *schedules {
 		seed := *firstSeed + uint64(n)
-		dir := filepath.Join(t.TempDir(), fmt.Sprint(seed))
+		dir := filepath.Join(inMemory(t), fmt.Sprint(seed))
 		slots <- struct{}{}
 		group.Go(func() {
 			defer func() { <-slots }()
@@ -311,7 +326,7 @@ func TestHistoriesAreThoseOfOneOwner(t *testing.T) {
 // Proves: DOD-5
 func TestTheCheckerSeesADoubleStart(t *testing.T) {
 	for seed := uint64(1); seed <= 5; seed++ {
-		s := &schedule{t: t, dir: filepath.Join(t.TempDir(), fmt.Sprint(seed)), private: true}
+		s := &schedule{t: t, dir: filepath.Join(inMemory(t), fmt.Sprint(seed)), private: true}
 		if s.play(seed, 3, 15) == porcupine.Illegal {
 			return
 		}

@@ -16,6 +16,7 @@ type Lease struct {
 	address ipc.Address
 	file    lockFile
 
+	raising  sync.Mutex // before mu: the file is not closed while an epoch is made durable
 	mu       sync.Mutex // over the record, the file's content and released
 	rec      record
 	released bool
@@ -40,6 +41,15 @@ func (l *Lease) Epoch() ipc.Epoch {
 
 // Raise writes a higher epoch into the lease, durable where the directory is; it fails where the lease is lost (LS-3).
 func (l *Lease) Raise(to ipc.Epoch) error {
+	l.raising.Lock()
+	defer l.raising.Unlock()
+	if err := l.raise(to); err != nil {
+		return err
+	}
+	return l.file.sync() // without mu: a slow disk must not hold up the heartbeat
+}
+
+func (l *Lease) raise(to ipc.Epoch) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -57,7 +67,7 @@ func (l *Lease) Raise(to ipc.Epoch) error {
 		l.rec.Epoch = from
 		return err
 	}
-	return l.file.sync()
+	return nil
 }
 
 // Lost is closed when this process is not the owner any more, or cannot show that it lives: its runners must stop (LS-2).
@@ -75,6 +85,8 @@ func (l *Lease) Err() error {
 
 // Release gives the lease back; its file stays and keeps the epoch. Releasing twice is harmless.
 func (l *Lease) Release() error {
+	l.raising.Lock()
+	defer l.raising.Unlock()
 	held.Lock()
 	defer held.Unlock()
 	l.mu.Lock()
