@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/msup/msup/sandbox"
+	"github.com/msup/msup/sandbox/sandboxtest"
 )
 
 // sdkDir is a copy of the tree's SDK: an edit during the test would be another input.
@@ -48,7 +49,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	shared, sdkDir = filepath.Join(dir, "images"), filepath.Join(dir, "sdk")
-	if err := os.CopyFS(sdkDir, os.DirFS("../../pysdk/msup")); err != nil {
+	if err := sandboxtest.CopySources(sdkDir, "../../pysdk/msup"); err != nil {
 		panic(err)
 	}
 	code := m.Run()

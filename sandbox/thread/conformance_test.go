@@ -113,7 +113,7 @@ func copySDK(t *testing.T) string {
 	err = os.Chmod(dir, 0o755)
 	for source := range strings.Lines(string(out)) {
 		source = strings.TrimSpace(source)
-		err = errors.Join(err, os.CopyFS(filepath.Join(dir, filepath.Base(source)), os.DirFS(source)))
+		err = errors.Join(err, sandboxtest.CopySources(filepath.Join(dir, filepath.Base(source)), source))
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/msup/msup/sandbox/container"
 	"github.com/msup/msup/sandbox/process"
 	"github.com/msup/msup/sandbox/python"
+	"github.com/msup/msup/sandbox/sandboxtest"
 )
 
 // level is where an attack is made.
@@ -72,9 +73,9 @@ func prepareFiles(t *testing.T) files {
 	}
 	lines := strings.Fields(string(where))
 	err = errors.Join(
-		os.CopyFS(f.code, os.DirFS("python")),
-		os.CopyFS(filepath.Join(f.sdk, "msup"), os.DirFS(filepath.Join(root, "pysdk", "msup"))),
-		os.CopyFS(filepath.Join(f.sdk, "msgspec"), os.DirFS(lines[0])))
+		sandboxtest.CopySources(f.code, "python"),
+		sandboxtest.CopySources(filepath.Join(f.sdk, "msup"), filepath.Join(root, "pysdk", "msup")),
+		sandboxtest.CopySources(filepath.Join(f.sdk, "msgspec"), lines[0]))
 	if err != nil {
 		t.Fatal(err)
 	}
