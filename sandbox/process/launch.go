@@ -334,43 +334,60 @@ func widenTable() {
 	_ = null.Close()
 }
 
-// spawners are the threads that fork: one for everybody, and one on the processors of the compute lane. What it forks stays there.
+// spawners are the threads that fork: one for the low-latency lane, and one for the compute lane on each set of processors. What a thread forks
+// has its processors and its nice value.
 var spawners struct {
 	sync.Mutex
-	everywhere chan func()
-	confined   map[unix.CPUSet]chan func()
+	ll      chan func()
+	compute map[unix.CPUSet]chan func()
 }
+
+// niceCompute gives a start in the compute lane a tenth of the weight of an event that comes meanwhile: until a runner is in its control group, it
+// and its start have the weight of the supervisor (LN-1). Where there are no groups it keeps that.
+const niceCompute = 10
 
 // queueFor is the thread that forks a runner.
 func (s *Sandbox) queueFor(spec sandbox.Spec) chan<- func() {
 	spawners.Lock()
 	defer spawners.Unlock()
-	if s.computeCPUs == nil || groupLane(spec) != ipc.LaneCompute {
-		if spawners.everywhere == nil {
-			spawners.everywhere = s.spawner(nil)
+	if groupLane(spec) != ipc.LaneCompute {
+		if spawners.ll == nil {
+			spawners.ll = spawner(func() {})
 		}
-		return spawners.everywhere
+		return spawners.ll
 	}
-	if spawners.confined == nil {
-		spawners.confined = map[unix.CPUSet]chan func(){}
+	var set unix.CPUSet // none: all
+	if s.computeCPUs != nil {
+		set = *s.computeCPUs
 	}
-	queue := spawners.confined[*s.computeCPUs]
+	queue := spawners.compute[set]
 	if queue == nil {
-		queue = s.spawner(s.computeCPUs)
-		spawners.confined[*s.computeCPUs] = queue
+		queue = spawner(func() { s.standBack(set) })
+		if spawners.compute == nil {
+			spawners.compute = map[unix.CPUSet]chan func(){}
+		}
+		spawners.compute[set] = queue
 	}
 	return queue
 }
 
-func (s *Sandbox) spawner(set *unix.CPUSet) chan func() {
+// standBack makes the calling thread, for good, one of the compute lane. What cannot be had is told: the weights of control groups remain.
+func (s *Sandbox) standBack(set unix.CPUSet) {
+	if set.Count() > 0 {
+		if err := unix.SchedSetaffinity(0, &set); err != nil {
+			s.log.Warn("the compute lane cannot be kept to its own processors", "err", err)
+		}
+	}
+	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceCompute); err != nil {
+		s.log.Warn("starts in the compute lane cannot be made to stand back", "err", err)
+	}
+}
+
+func spawner(prepare func()) chan func() {
 	queue := make(chan func())
 	go func() {
 		runtime.LockOSThread()
-		if set != nil {
-			if err := unix.SchedSetaffinity(0, set); err != nil { // weights remain
-				s.log.Warn("the compute lane cannot be kept to its own processors", "err", err)
-			}
-		}
+		prepare()
 		for f := range queue {
 			f()
 		}

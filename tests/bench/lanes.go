@@ -69,7 +69,7 @@ func lanesOf(ctx context.Context, r *rig, p plan, f *figures, k *kind, helped sa
 	}
 	all := r.besides(ctx, p, helped)
 	taken := make([]sample, len(all))
-	for range max(1, p.rounds/3) {
+	for range p.rounds {
 		for i, b := range all {
 			end, err := b.begin()
 			if err != nil {
