@@ -14,7 +14,7 @@ type FeedFollower interface{ FollowsFeed() bool }
 // FollowsFeed reports true.
 func (c *FeedClock) FollowsFeed() bool { return true }
 
-// FeedClock follows receive times and never goes back. Each instance has its own.
+// FeedClock follows receive times and never goes back by itself. Each instance has its own.
 type FeedClock struct{ last, ahead ipc.Nanos }
 
 // Now returns the latest receive time seen, twice; core time lags behind it where a live run began the log.
@@ -22,6 +22,9 @@ func (c *FeedClock) Now(recv ipc.Nanos) (processed, core ipc.Nanos) {
 	c.last = max(c.last, recv)
 	return c.last, c.last - c.ahead
 }
+
+// Rewind goes back to where a log ends: the events after it are delivered again, at their own times.
+func (c *FeedClock) Rewind(processed, core ipc.Nanos) { c.last = max(processed, core+c.ahead) }
 
 // Continue goes on where a log ends. In the log of a live run core time is elapsed time, far below processed time: a command that is recorded
 // between two runs must not move it to the present, which would end every cooldown.

@@ -206,6 +206,9 @@ func (p *Instance) next() (d delivery, ok bool, err error) {
 	if !waiting {
 		return delivery{}, false, nil
 	}
+	if p.reportsFirst() {
+		return delivery{}, false, nil
+	}
 	m, ok, err := p.takeMarket()
 	if !ok || err != nil {
 		return delivery{}, false, err
@@ -215,6 +218,9 @@ func (p *Instance) next() (d delivery, ok bool, err error) {
 
 // horizon is the processed time up to which timers fire: what the feed has come to.
 func (p *Instance) horizon(recv ipc.Nanos, waiting bool) ipc.Nanos {
+	if len(p.again) > 0 { // what it had come to before does not count
+		return max(p.state.ProcessedTS, recv)
+	}
 	now := max(p.state.ProcessedTS, p.advanced)
 	if p.firesTimers() {
 		live, _ := p.cfg.Clock.Now(0)

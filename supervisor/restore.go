@@ -364,6 +364,9 @@ func (p *Instance) unvoid(ctx context.Context) error {
 	p.voided, p.restart = false, ipc.ReasonPersistFailed
 	if p.cfg.LockStep {
 		p.deliverAgain()
+		if c, ok := p.cfg.Clock.(*FeedClock); ok && len(p.again) > 0 {
+			c.Rewind(p.state.ProcessedTS, p.state.CoreTS)
+		}
 	} else {
 		p.missedMarket() // deliveries among the voided inputs
 	}

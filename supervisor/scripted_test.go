@@ -96,6 +96,14 @@ func (r *scripted) serve() {
 				a.Seq, a.Step = m.Seq, m.Step
 				err = c.Send(a)
 			}
+		case *ipc.Batch:
+			got := &ipc.BatchAnswer{}
+			for ; int(got.Consumed) < len(m.Events) && (got.Consumed == 0 || got.Answer.Empty()); got.Consumed++ {
+				e, step := m.Events[got.Consumed], m.FirstStep+ipc.Step(got.Consumed)
+				got.Answer = *r.reply(&ipc.Deliver{Step: step, ProcessedTS: e.ProcessedTS, TraceID: e.TraceID, Event: e.Event})
+				got.Answer.Seq, got.Answer.Step = m.Seq, step
+			}
+			err = c.Send(got)
 		case *ipc.CheckpointRequest:
 			err = c.Send(&ipc.Chunk{Seq: m.Seq, StateVersion: 1})
 		case *ipc.Healthcheck:
