@@ -299,13 +299,17 @@ func (p *Instance) greeted(ctx context.Context, w ipc.Welcome, heard core.Heard,
 	return nil
 }
 
+// reportsLag is how long the reports that a welcome names may stay behind it. I's disk may stand still between the two, for some hundred
+// milliseconds on a busy machine; a snapshot that was not needed is one more step of the strategy.
+const reportsLag = 2 * time.Second
+
 // live lets offers pass again, those first that had to wait. What I has reported is awaited before; where it does not come, another copy of the
 // state directory has acknowledged it, and positions are unknown (found by simulating copies: the book was wrong, and trusted).
 func (p *Instance) live() error {
 	k := &p.sink
 	behind := p.behind()
 	if behind && k.lag.IsZero() {
-		k.lag = time.Now().Add(min(snapshotFirst, p.patience()))
+		k.lag = time.Now().Add(min(reportsLag, p.patience()))
 		return p.flushIfDue()
 	}
 	k.state, k.lived, k.cause, k.lag = sinkLive, time.Now(), nil, time.Time{}
