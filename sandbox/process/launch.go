@@ -342,8 +342,9 @@ var spawners struct {
 	compute map[unix.CPUSet]chan func()
 }
 
-// niceCompute gives a start in the compute lane a tenth of the weight of an event that comes meanwhile: until a runner is in its control group, it
-// and its start have the weight of the supervisor (LN-1). Where there are no groups it keeps that.
+// niceCompute is added to the nice value of this process. It gives a start in the compute lane a tenth of the weight of an event that comes
+// meanwhile: until a runner is in its control group, it and its start have the weight of the supervisor (LN-1). Where there are no groups it keeps
+// that.
 const niceCompute = 10
 
 // queueFor is the thread that forks a runner.
@@ -378,7 +379,12 @@ func (s *Sandbox) standBack(set unix.CPUSet) {
 			s.log.Warn("the compute lane cannot be kept to its own processors", "err", err)
 		}
 	}
-	if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), niceCompute); err != nil {
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, unix.Gettid())
+	if err == nil {
+		const zero, most = 20, 19 // the system call counts down from 40, so that nothing is negative
+		err = unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), min(most, zero-raw+niceCompute))
+	}
+	if err != nil {
 		s.log.Warn("starts in the compute lane cannot be made to stand back", "err", err)
 	}
 }
