@@ -20,6 +20,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,7 +70,7 @@ func disturb(oneIn int, out string, patterns []string) error {
 		return err
 	}
 	if out, err = filepath.Abs(out); err == nil {
-		err = os.RemoveAll(out) // of the last time
+		err = removeVariant(out)
 	}
 	if err != nil {
 		return err
@@ -106,7 +107,24 @@ func disturb(oneIn int, out string, patterns []string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(out, "overlay.json"), append(overlay, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(out, overlayName), append(overlay, '\n'), 0o644)
+}
+
+const overlayName = "overlay.json"
+
+// removeVariant removes the variant of the last time, and nothing else.
+func removeVariant(out string) error {
+	entries, err := os.ReadDir(out)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(out, overlayName)); err != nil {
+		return fmt.Errorf("%s holds something, and no %s of a variant: name another folder with -out", out, overlayName)
+	}
+	return os.RemoveAll(out)
 }
 
 type module struct{ Path, Dir string }
@@ -130,7 +148,9 @@ func goFiles(patterns []string) (m module, files []string, err error) {
 		} else if err != nil {
 			return m, nil, fmt.Errorf("reading what go list says: %w", err)
 		}
-		m = p.Module
+		if m = p.Module; m.Dir == "" || !strings.HasPrefix(p.Dir, m.Dir) {
+			return m, nil, fmt.Errorf("the package in %s is in no module of this tree: name packages as ./supervisor/...", p.Dir)
+		}
 		for _, name := range p.GoFiles {
 			files = append(files, filepath.Join(p.Dir, name))
 		}

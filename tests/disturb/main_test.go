@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -94,5 +95,21 @@ func TestDisturbedPackage(t *testing.T) {
 	}
 	if err := disturb(0, out, nil); err == nil {
 		t.Error("no package passed")
+	}
+	if err := disturb(50, t.TempDir(), []string{"strings"}); err == nil {
+		t.Error("a package of the standard library passed")
+	}
+	precious := filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(precious, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := disturb(50, filepath.Dir(precious), []string{"./supervisor/mailbox"}); err == nil {
+		t.Error("a folder with something else in it passed")
+	}
+	if _, err := os.Stat(precious); err != nil {
+		t.Error(err)
+	}
+	if err := disturb(50, out, []string{"./supervisor/mailbox"}); err != nil {
+		t.Errorf("a second time: %v", err)
 	}
 }
