@@ -104,8 +104,11 @@ func (w *world) untilIEnded() (err error) {
 	defer func() { err = errors.Join(err, lock.Close()) }()
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline) {
-			return err
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(deadline):
+			return fmt.Errorf("waiting for the simulated I to give up %s: %w", lock.Name(), err)
 		}
 	}
 }
