@@ -88,6 +88,10 @@ func disturb(oneIn int, out string, patterns []string) error {
 	if err := write(filepath.Join(module.Dir, "disturbance", "disturbance.go"), fmt.Sprintf(pausing, oneIn)); err != nil {
 		return err
 	}
+	// A module of its own: ./... means no package of the variant.
+	if err := os.WriteFile(filepath.Join(out, "go.mod"), []byte("module disturbed\n"), 0o644); err != nil {
+		return err
+	}
 	for _, path := range files {
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -149,7 +153,7 @@ func goFiles(patterns []string) (m module, files []string, err error) {
 			return m, nil, fmt.Errorf("reading what go list says: %w", err)
 		}
 		if m = p.Module; m.Dir == "" || !strings.HasPrefix(p.Dir, m.Dir) {
-			return m, nil, fmt.Errorf("the package in %s is in no module of this tree: name packages as ./supervisor/...", p.Dir)
+			return m, nil, fmt.Errorf("the package in %s is not of this module: name packages by their path, as in ./supervisor/core", p.Dir)
 		}
 		for _, name := range p.GoFiles {
 			files = append(files, filepath.Join(p.Dir, name))
