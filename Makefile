@@ -77,7 +77,8 @@ soak-%: build
 soak-clock: build
 	@$(env) go test ./tests/sim -count=1 -timeout 0 -v -run '^TestClockJumps$$' -worlds $(or $(COUNT),20000) -from $(or $(SEED),0)
 
-# COUNT=200000 worlds of core, ledger, lease and I with all faults; a tenth as many with the real shell, and with several owners.
+# COUNT=200000 worlds of core, ledger, lease and I with all faults; a tenth as many with the real shell, and a hundredth with several owners.
+# GOFLAGS=-race make soak-simulation looks for data races too, which the goroutines of the last two can have.
 soak-simulation: build
 	@$(env) go test ./tests/sim -count=1 -timeout 0 -v -run '^(TestWorlds|TestInstances|TestContests)$$' -worlds $(or $(COUNT),200000) \
 		-instances $$(($(or $(COUNT),200000) / 10)) -contests $$(($(or $(COUNT),200000) / 100)) -from $(or $(SEED),0)

@@ -27,7 +27,7 @@ RECORDINGS_DEFAULT = ROOT.parent / "shared" / "data"
 BUDGET_MINUTES = 25
 # What failed is told again at the end, because some readers of a long run see only its last lines.
 REPEATED = 4
-REPEATED_LINES = 16
+REPEATED_LINES = 24
 
 
 def recordings(env: dict[str, str]) -> Path | None:
@@ -90,11 +90,11 @@ def run_all(classes: list[Class], env: dict[str, str]) -> dict[str, Outcome]:
 
 
 def brief(problem: str) -> str:
-    """The name of what failed, and the end of what it said."""
+    """The name of what failed, and the beginning and the end of what it said: a failed check says it at once, a panic at the end."""
     lines = problem.splitlines()
     if len(lines) <= REPEATED_LINES:
         return problem
-    return "\n".join([lines[0], "    …", *lines[1 - REPEATED_LINES :]])
+    return "\n".join([*lines[: REPEATED_LINES // 2], "    …", *lines[-REPEATED_LINES // 2 :]])
 
 
 def summarise(outcomes: dict[str, Outcome], seconds: float, absent: bool, ci: bool) -> int:

@@ -70,12 +70,11 @@ func (p *Instance) saveCheckpoint() error {
 	save := func(h Head, err error) {
 		if err != nil {
 			saving <- fmt.Errorf("the batch that ends at input %d: %w", c.InputNo, err)
+			p.prunes.Done()
 			return
 		}
 		c.Head = h
-		// The persister's goroutine may not wait for itself.
-		p.prunes.Add(1)
-		go func() {
+		go func() { // the persister's goroutine may not wait for itself
 			defer p.prunes.Done()
 			err := p.cfg.Ledger.SaveCheckpoint(c)
 			saving <- err
@@ -95,6 +94,7 @@ func (p *Instance) saveCheckpoint() error {
 			return err
 		}
 	}
+	p.prunes.Add(1) // here, not when the batch is durable: Run may be waiting for them by then
 	p.submit(save)
 	return nil
 }
