@@ -131,14 +131,18 @@ func (l *link) close() {
 }
 
 func (l *link) Hello(_ context.Context, h ipc.BoundaryHello) (ipc.Welcome, error) {
-	v := l.venue
-	v.mu.Lock()
-	v.sink.hello(h.Epoch)
-	l.epoch = h.Epoch
-	l.told = v.sink.acked // what was not acknowledged comes again
-	w := ipc.Welcome{LastStep: v.sink.lastStep}
-	v.mu.Unlock()
+	l.venue.mu.Lock()
+	w := l.welcome(h)
+	l.venue.mu.Unlock()
 	return w, l.send(func() []any { return nil })
+}
+
+// welcome is what I says to a hello, under the venue's lock.
+func (l *link) welcome(h ipc.BoundaryHello) ipc.Welcome {
+	i := l.venue.sink
+	i.hello(h.Epoch)
+	l.epoch, l.told = h.Epoch, i.acked // what was not acknowledged comes again
+	return ipc.Welcome{LastStep: i.lastStep}
 }
 
 func (l *link) Offer(o *ipc.Offer) error {

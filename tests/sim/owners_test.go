@@ -57,23 +57,17 @@ type barredLink struct {
 	owner ipc.Nonce
 }
 
-func (l *barredLink) Hello(ctx context.Context, h ipc.BoundaryHello) (ipc.Welcome, error) {
+func (l *barredLink) Hello(_ context.Context, h ipc.BoundaryHello) (ipc.Welcome, error) {
 	l.venue.mu.Lock()
-	why := l.door.bars(h.Epoch, h.Owner)
-	if why == "" {
-		l.door.epoch, l.door.owner = h.Epoch, h.Owner
-	}
-	known := l.door.epoch
-	l.venue.mu.Unlock()
-	if why != "" {
+	defer l.venue.mu.Unlock()
+	if why := l.door.bars(h.Epoch, h.Owner); why != "" {
 		l.refused(why)
-		return ipc.Welcome{}, &refusal{why, known}
+		return ipc.Welcome{}, &refusal{why, l.door.epoch}
 	}
-	w, err := l.link.Hello(ctx, h)
-	l.venue.mu.Lock()
+	l.door.epoch, l.door.owner = h.Epoch, h.Owner
+	w := l.welcome(h)
 	w.Cursor = ipc.Cursor{Source: "i", Epoch: 1, Seq: uint64(len(l.venue.sink.reports))}
-	l.venue.mu.Unlock()
-	return w, err
+	return w, l.send(func() []any { return nil })
 }
 
 func (l *barredLink) refused(why ipc.ReasonCode) {
