@@ -209,7 +209,7 @@ func (f lockFile) write(r *record) error {
 	return nil
 }
 
-// sync makes it durable, for directories that outlive a power cut.
-func (f lockFile) sync() error {
-	return fileError(f.path, "making the lease durable", unix.Fdatasync(f.fd))
+// keep makes it durable, for directories that outlive a power cut.
+func (m machine) keep(f lockFile) error {
+	return fileError(f.path, "making the lease durable", m.sync(f.fd))
 }

@@ -226,7 +226,7 @@ func (k *Keeper) take(f lockFile, a ipc.Address) (*Lease, *Status, error) {
 			return nil, nil, err
 		}
 	}
-	if err := f.sync(); err != nil {
+	if err := k.machine.keep(f); err != nil {
 		return nil, nil, err
 	}
 	k.mu.Lock()

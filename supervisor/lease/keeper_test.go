@@ -128,6 +128,44 @@ func TestEpochsOnlyGrow(t *testing.T) {
 	}
 }
 
+// A disk that takes longer than a ttl over a raised epoch costs nobody the lease; giving it back waits for the disk.
+//
+// Proves: LS-2, LS-3
+func TestASlowDiskDoesNotHoldUpTheHeartbeat(t *testing.T) {
+	m := (&fakeMachine{}).machine(t, "")
+	disk, asked, stands, syncs := m.sync, make(chan struct{}), make(chan struct{}), atomic.Int64{}
+	m.sync = func(fd int) error {
+		if syncs.Add(1) == 2 { // the first is the acquisition's
+			close(asked)
+			<-stands
+		}
+		return disk(fd)
+	}
+	dir := t.TempDir()
+	l := take(t, open(t, Options{Dir: dir, TTL: shortTTL, machine: m}))
+	raised, released := make(chan error, 1), make(chan error, 1)
+	go func() { raised <- l.Raise(7) }()
+	<-asked
+	before := recordOf(t, dir)
+	time.Sleep(2 * shortTTL)
+	if after := recordOf(t, dir); after.Heartbeat <= before.Heartbeat || after.Epoch != 7 || l.Err() != nil {
+		t.Errorf("while the disk stood still: %+v, then %+v; %v", before, after, l.Err())
+	}
+	go func() { released <- l.Release() }()
+	select {
+	case <-released:
+		t.Error("the lease was given back under the disk's hands")
+	case <-time.After(shortTTL):
+	}
+	close(stands)
+	if err := errors.Join(<-raised, <-released); err != nil {
+		t.Error(err)
+	}
+	if r := recordOf(t, dir); !r.Released || r.Epoch != 7 {
+		t.Errorf("after the release: %+v", r)
+	}
+}
+
 // Two keepers of one process exclude each other, too, although the kernel's lock does not tell them apart; and looking at a lease does not
 // give it back.
 //

@@ -46,7 +46,7 @@ func (l *Lease) Raise(to ipc.Epoch) error {
 	if err := l.raise(to); err != nil {
 		return err
 	}
-	return l.file.sync() // without mu: a slow disk must not hold up the heartbeat
+	return l.keeper.machine.keep(l.file) // without mu: a slow disk must not hold up the heartbeat
 }
 
 func (l *Lease) raise(to ipc.Epoch) error {

@@ -26,6 +26,7 @@ type Identity struct {
 type machine struct {
 	boottime func() ipc.Nanos
 	wall     func() time.Time
+	sync     func(fd int) error
 	boot     string
 }
 
@@ -34,7 +35,7 @@ func thisMachine() (machine, error) {
 	if err != nil {
 		return machine{}, fmt.Errorf("reading the boot id: %w", err)
 	}
-	return machine{boottime: boottime, wall: time.Now, boot: strings.TrimSpace(string(boot))}, nil
+	return machine{boottime: boottime, wall: time.Now, sync: unix.Fdatasync, boot: strings.TrimSpace(string(boot))}, nil
 }
 
 // boottime counts from the boot, suspensions included, and nobody can set it.
