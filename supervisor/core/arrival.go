@@ -88,6 +88,7 @@ func (s *State) snapshot(c ipc.Cursor, snapshot *ipc.ExecutionSnapshot, e *Effec
 }
 
 func (s *State) execution(x *ipc.Execution, e *Effects) {
+	s.hedged(x) // before the book forgets an order that is final
 	if err := s.gate.Book.Execute(x, s.CoreTS); err != nil {
 		e.note(guard.Degrade, ipc.ReasonPositionUnknown, err.Error())
 	}

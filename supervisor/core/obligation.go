@@ -15,7 +15,7 @@ const (
 	// ownValid is how long an intent of M's may wait for its offer; then the next attempt begins.
 	ownValid = ipc.Nanos(30e9)
 	// An order that still stands although its cancel is final, and a position that still stands after a hedge, are tried again after a while
-	// that doubles: a venue that is closed or slow must not be flooded.
+	// that doubles: a venue that is closed or slow must not be flooded. A hedge that was filled in part is followed by the next one soon.
 	retryFirst = ipc.Nanos(1e9)
 	retryMost  = ipc.Nanos(30e9)
 	// ownOrdinal is where the ordinals of M's own intents begin: an answer never has that many.
@@ -117,13 +117,22 @@ func (s *State) hedges(o *gate.Obligation, e *Effects) (bodies []ipc.IntentBody,
 		bodies = append(bodies, order)
 	}
 	if len(bodies) > 0 {
-		o.Retry = s.CoreTS + retryAfter(o.Attempt+1)
+		o.Vain++
+		o.Retry = s.CoreTS + retryAfter(o.Vain)
 		return bodies, true
 	}
 	for _, p := range dust {
 		e.note(guard.Warn, ipc.ReasonQuantityTooSmall, fmt.Sprintf("obligation %d leaves %s of %s, which is less than can be traded", o.No, p.Quantity, p.Instrument))
 	}
 	return nil, false
+}
+
+// hedged shortens the pause before the next hedge when one of the obligation's orders is filled: the venue is there, only thin.
+func (s *State) hedged(x *ipc.Execution) {
+	o := s.Obligation
+	if t, ok := s.gate.Book.Lookup(x.Key); o != nil && ok && t.Obligation == o.No && x.Report == ipc.ExecFilled {
+		o.Vain, o.Retry = 0, min(o.Retry, s.CoreTS+retryFirst)
+	}
 }
 
 func retryAfter(attempt uint64) ipc.Nanos {

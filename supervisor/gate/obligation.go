@@ -33,6 +33,7 @@ type Obligation struct {
 	Attempt uint64    // from 1; the next one only after everything of the previous one is final
 	Since   ipc.Nanos // core_ts
 	Retry   ipc.Nanos // core_ts before which no further attempt to hedge begins
+	Vain    uint64    // attempts to hedge since one was filled, in part or whole
 }
 
 // hedgeSlices bounds the orders of one attempt on one instrument, where the largest allowed quantity splits it.

@@ -198,11 +198,7 @@ func (w *shell) play() {
 		w.command(p, haltNow)
 		w.command(p, core.Command{Op: core.OpHedgeToFlat, Who: "operator", Restriction: gate.Unrestricted()})
 	}
-	time.Sleep(time.Minute) // no event comes: what is overdue goes on by the clock
-	w.venue.mu.Lock()
-	w.venue.sink.whole = true // a lot at a time would take a large position longer than this lasts (world 205237)
-	w.venue.mu.Unlock()
-	time.Sleep(4 * time.Minute)
+	time.Sleep(5 * time.Minute) // no event comes: what is overdue goes on by the clock
 	w.settle(p)
 	w.stop(p)
 	if o := p.State().Obligation; o != nil {

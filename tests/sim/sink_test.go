@@ -39,7 +39,6 @@ type sink struct {
 	reports  []*ipc.SourceEvent // all of them; number n is at n-1
 	acked    uint64
 	lastStep ipc.Step
-	whole    bool // fills are of everything that remains
 	complain func(format string, args ...any)
 }
 
@@ -158,7 +157,7 @@ func (s *sink) trade() {
 
 func (s *sink) fill(o *resting) {
 	quantity := o.remaining
-	if !s.whole && quantity.Cmp(ipc.Decimal{M: 1}) > 0 && s.rng.IntN(2) == 0 {
+	if quantity.Cmp(ipc.Decimal{M: 1}) > 0 && s.rng.IntN(2) == 0 {
 		quantity = ipc.Decimal{M: 1}
 	}
 	signed := quantity
