@@ -82,12 +82,7 @@ impl<'a> Reader<'a> {
         class: ErrorClass,
         detail: impl Into<String>,
     ) -> Result<T, DecodeError> {
-        Err(DecodeError {
-            class,
-            field: String::new(),
-            offset,
-            detail: detail.into(),
-        })
+        Err(DecodeError::new(offset, class, detail.into()))
     }
 
     pub(crate) fn finish(&self) -> Result<(), DecodeError> {
@@ -151,19 +146,23 @@ impl<'a> Reader<'a> {
         Self::mismatch(self.offset(), expected, found)
     }
 
+    #[inline(never)]
     pub(crate) fn uint(&mut self) -> Result<u64, DecodeError> {
         self.int("an unsigned 64-bit integer", decode::read_int)
     }
 
+    #[inline(never)]
     pub(crate) fn sint(&mut self) -> Result<i64, DecodeError> {
         self.int("a signed 64-bit integer", decode::read_int)
     }
 
+    #[inline(never)]
     pub(crate) fn bool(&mut self) -> Result<bool, DecodeError> {
         self.read("a bool", decode::read_bool)
     }
 
     /// A finite float64; no other type is taken for one.
+    #[inline(never)]
     pub(crate) fn f64(&mut self) -> Result<f64, DecodeError> {
         let offset = self.offset();
         let value = self.read("a float64", decode::read_f64)?;
@@ -174,6 +173,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A float64 of any value.
+    #[inline(never)]
     pub(crate) fn any_f64(&mut self) -> Result<f64, DecodeError> {
         self.read("a float64", decode::read_f64)
     }
@@ -186,6 +186,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes nil if it comes next.
+    #[inline(never)]
     pub(crate) fn nil(&mut self) -> Result<bool, DecodeError> {
         let found = self.marker()? == Marker::Null;
         if found {
@@ -195,6 +196,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `len` bytes, which must be there.
+    #[inline(never)]
     pub(crate) fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let Some((head, tail)) = self.rest().split_at_checked(len) else {
             let left = self.rest().len();
@@ -214,6 +216,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn str(&mut self, limit: usize) -> Result<&'a str, DecodeError> {
         let offset = self.offset();
         let len = self.read("a string", decode::read_str_len)? as usize;
@@ -222,6 +225,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(bytes).or_else(|_| Self::fail_at(offset, ErrorClass::Utf8, "not UTF-8"))
     }
 
+    #[inline(never)]
     pub(crate) fn bin(&mut self, limit: usize) -> Result<&'a [u8], DecodeError> {
         let offset = self.offset();
         let len = self.read("a bin", decode::read_bin_len)? as usize;
@@ -296,6 +300,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Enters an array whose elements the caller reads, all of them, before [`Reader::close`].
+    #[inline(never)]
     pub(crate) fn open_array(&mut self) -> Result<usize, DecodeError> {
         let offset = self.offset();
         let found = self.read("an array", decode::read_array_len)? as usize;
@@ -305,6 +310,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Enters a map whose pairs the caller reads, all of them, before [`Reader::close`].
+    #[inline(never)]
     pub(crate) fn open_map(&mut self) -> Result<usize, DecodeError> {
         let offset = self.offset();
         let found = self.read("a map", decode::read_map_len)? as usize;
@@ -314,6 +320,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Enters an array of equal elements, at most `limit` of them.
+    #[inline(never)]
     pub(crate) fn open_list(&mut self, least_bytes: usize, limit: usize) -> Result<usize, DecodeError> {
         let offset = self.offset();
         let found = self.read("an array", decode::read_array_len)? as usize;
@@ -392,6 +399,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Steps over one value of any type: its structure is checked, its meaning is not known.
+    #[inline(never)]
     fn skip(&mut self) -> Result<(), DecodeError> {
         let offset = self.offset();
         let items = match self.marker()? {

@@ -74,27 +74,83 @@ impl fmt::Display for ErrorClass {
 }
 
 /// Which bytes broke which rule. It ends the session with the peer that sent them.
+///
+/// It is behind a pointer, so that a result is hardly larger than its value: every field of every message is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DecodeError {
-    /// The rule.
-    pub class: ErrorClass,
-    /// The way to the field, for example `answer.intents[3].quantity`; empty for the frame itself.
-    pub field: String,
-    /// Bytes from the start of the message, the length prefix not counted.
-    pub offset: usize,
-    /// What was found and what is allowed.
-    pub detail: String,
-}
+pub struct DecodeError(Box<Refusal>);
 
 /// A message that cannot be written because a reader would have to refuse it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodeError {
+pub struct EncodeError(Box<Refusal>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Refusal {
+    class: ErrorClass,
+    field: String,
+    offset: usize,
+    detail: String,
+}
+
+impl DecodeError {
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn new(offset: usize, class: ErrorClass, detail: String) -> Self {
+        Self(Box::new(Refusal {
+            class,
+            field: String::new(),
+            offset,
+            detail,
+        }))
+    }
+
     /// The rule.
-    pub class: ErrorClass,
-    /// The way to the field, for example `answer.intents[3].meta.key`.
-    pub field: String,
+    pub fn class(&self) -> ErrorClass {
+        self.0.class
+    }
+
+    /// The way to the field, for example `answer.intents[3].quantity`; empty for the frame itself.
+    pub fn field(&self) -> &str {
+        &self.0.field
+    }
+
+    /// Bytes from the start of the message, the length prefix not counted.
+    pub fn offset(&self) -> usize {
+        self.0.offset
+    }
+
     /// What was found and what is allowed.
-    pub detail: String,
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+}
+
+impl EncodeError {
+    /// An error whose field is still to be named by the callers.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn new(class: ErrorClass, detail: String) -> Self {
+        Self(Box::new(Refusal {
+            class,
+            field: String::new(),
+            offset: 0,
+            detail,
+        }))
+    }
+
+    /// The rule.
+    pub fn class(&self) -> ErrorClass {
+        self.0.class
+    }
+
+    /// The way to the field, for example `answer.intents[3].meta.key`.
+    pub fn field(&self) -> &str {
+        &self.0.field
+    }
+
+    /// What was found and what is allowed.
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
 }
 
 fn place(field: &str) -> &str {
@@ -106,10 +162,10 @@ impl fmt::Display for DecodeError {
         write!(
             f,
             "decode {} at byte {}: {}: {}",
-            place(&self.field),
-            self.offset,
-            self.class,
-            self.detail
+            place(self.field()),
+            self.offset(),
+            self.class(),
+            self.detail()
         )
     }
 }
@@ -119,9 +175,9 @@ impl fmt::Display for EncodeError {
         write!(
             f,
             "encode {}: {}: {}",
-            place(&self.field),
-            self.class,
-            self.detail
+            place(self.field()),
+            self.class(),
+            self.detail()
         )
     }
 }
@@ -129,21 +185,12 @@ impl fmt::Display for EncodeError {
 impl std::error::Error for DecodeError {}
 impl std::error::Error for EncodeError {}
 
-impl EncodeError {
-    /// An error whose field is still to be named by the callers.
-    pub(crate) fn new(class: ErrorClass, detail: impl Into<String>) -> Self {
-        Self {
-            class,
-            field: String::new(),
-            detail: detail.into(),
-        }
-    }
-}
-
 /// An error that learns, on its way up, in which field it happened. The path is only built when something fails.
 pub(crate) trait Within: Sized {
     fn field_mut(&mut self) -> &mut String;
 
+    #[cold]
+    #[inline(never)]
     fn within(mut self, name: &str) -> Self {
         let field = self.field_mut();
         if !field.is_empty() && !field.starts_with('[') {
@@ -153,6 +200,8 @@ pub(crate) trait Within: Sized {
         self
     }
 
+    #[cold]
+    #[inline(never)]
     fn at_index(self, index: usize) -> Self {
         self.within(&format!("[{index}]"))
     }
@@ -160,12 +209,12 @@ pub(crate) trait Within: Sized {
 
 impl Within for DecodeError {
     fn field_mut(&mut self) -> &mut String {
-        &mut self.field
+        &mut self.0.field
     }
 }
 
 impl Within for EncodeError {
     fn field_mut(&mut self) -> &mut String {
-        &mut self.field
+        &mut self.0.field
     }
 }

@@ -131,7 +131,7 @@ pub fn frame_bytes(stream: &[u8], from: Direction) -> Result<Option<usize>, Deco
     }
     match peek_type(&rest[..len.min(rest.len())]) {
         // The type itself is not there yet.
-        Err(error) if error.class == ErrorClass::Truncated && rest.len() < len.min(HEAD_BYTES) => {
+        Err(error) if error.class() == ErrorClass::Truncated && rest.len() < len.min(HEAD_BYTES) => {
             return Ok(None);
         }
         message => from.check(message?, len)?,

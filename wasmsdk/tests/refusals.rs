@@ -68,7 +68,7 @@ fn a_refusal_says_where_and_why() {
     ];
     let error = read(&bytes);
     assert_eq!(
-        (error.class, error.field.as_str(), error.offset),
+        (error.class(), error.field(), error.offset()),
         (ErrorClass::Range, "answer.timers[1].op", 13)
     );
     assert_eq!(
@@ -77,17 +77,17 @@ fn a_refusal_says_where_and_why() {
     );
     let error = read(&[0x93, 11, 1, 0xc1]);
     assert_eq!(
-        (error.class, error.field.as_str(), error.offset),
+        (error.class(), error.field(), error.offset()),
         (ErrorClass::Invalid, "(unknown field)", 3)
     );
     let error = read(&[]);
     assert_eq!(
-        (error.class, error.field.as_str(), error.offset),
+        (error.class(), error.field(), error.offset()),
         (ErrorClass::Truncated, "", 0)
     );
     let error = read(&[0x92, 12, 1]);
     assert_eq!(
-        (error.class, error.field.as_str(), error.offset),
+        (error.class(), error.field(), error.offset()),
         (ErrorClass::UnknownType, "type", 1)
     );
 }
@@ -98,7 +98,7 @@ fn nothing_over_its_limit_is_written() {
     let long = "x".repeat(MAX_ID_BYTES + 1);
     let error = write(with_intent(|intent| intent.meta.key = Key::from(long.clone())));
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::TooLong, "answer.intents[1].meta.key")
     );
     assert_eq!(
@@ -111,7 +111,7 @@ fn nothing_over_its_limit_is_written() {
         ..Answer::empty(1, Step(1))
     });
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::TooMany, "answer.intents")
     );
 
@@ -125,7 +125,7 @@ fn nothing_over_its_limit_is_written() {
         ..Answer::empty(1, Step(1))
     });
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::TooLong, "answer.timers[0].timer_id")
     );
 
@@ -138,7 +138,7 @@ fn nothing_over_its_limit_is_written() {
         ..Answer::empty(1, Step(1))
     });
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::Float, "answer.telemetry[0].value")
     );
 
@@ -152,7 +152,7 @@ fn nothing_over_its_limit_is_written() {
         ..Answer::empty(1, Step(1))
     });
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::TooLong, "answer.state_updates.delta")
     );
 
@@ -160,18 +160,18 @@ fn nothing_over_its_limit_is_written() {
         .encode()
         .expect_err("infinite");
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::Float, "deliver.event.manual_signal.values[\"a\"]")
     );
     let text = Value::Str("x".repeat(4097));
     let error = values([("a".to_owned(), text)].into())
         .encode()
         .expect_err("too long");
-    assert_eq!(error.class, ErrorClass::TooLong);
+    assert_eq!(error.class(), ErrorClass::TooLong);
     let many = (0..1025).map(|number| (number.to_string(), Value::Nil)).collect();
     let error = values(many).encode().expect_err("too many");
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::TooMany, "deliver.event.manual_signal.values")
     );
 
@@ -184,7 +184,7 @@ fn nothing_over_its_limit_is_written() {
     };
     let error = Message::from(chunk).encode().expect_err("too long");
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::TooLong, "chunk.data")
     );
 }
@@ -202,7 +202,7 @@ fn what_the_contract_forbids_is_not_written() {
         }
     }));
     assert_eq!(
-        (error.class, error.field.as_str()),
+        (error.class(), error.field()),
         (ErrorClass::Range, "answer.intents[1].order.side")
     );
     for consumed in [0, 4097] {
@@ -212,7 +212,7 @@ fn what_the_contract_forbids_is_not_written() {
         };
         let error = Message::from(answer).encode().expect_err("out of range");
         assert_eq!(
-            (error.class, error.field.as_str()),
+            (error.class(), error.field()),
             (ErrorClass::Range, "batch_answer.consumed")
         );
     }
@@ -239,7 +239,7 @@ fn a_frame_is_judged_by_its_head() {
     // The head alone is enough to refuse a frame; what it promises never has to arrive.
     let class = |prefix: u32, head: &[u8], from| {
         let stream = [&prefix.to_be_bytes(), head].concat();
-        frame_bytes(&stream, from).map_err(|error| error.class)
+        frame_bytes(&stream, from).map_err(|error| error.class())
     };
     let answer = |prefix| class(prefix, &[0x99, 3], Direction::FromRunner);
     assert_eq!(answer(64 << 10), Ok(Some(4 + (64 << 10))));
@@ -276,7 +276,7 @@ fn only_m_makes_the_events_of_m() {
     };
     let bytes = Message::from(source).encode().expect("a message");
     assert_eq!(
-        Message::decode(&bytes, Direction::FromPeer).map_err(|error| error.class),
+        Message::decode(&bytes, Direction::FromPeer).map_err(|error| error.class()),
         Err(ErrorClass::Direction)
     );
     assert!(

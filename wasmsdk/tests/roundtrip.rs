@@ -43,8 +43,8 @@ fn assert_cut_refused(message: &Message) {
     let bytes = message.encode().expect("a valid message is written");
     for len in (0..bytes.len()).filter(|len| *len < 512 || bytes.len() - len < 64) {
         let error = Message::decode(&bytes[..len], Direction::FromAnyone).expect_err("a part of a message");
-        assert_eq!(error.class, ErrorClass::Truncated, "cut at {len}: {error}");
-        assert!(error.offset <= len);
+        assert_eq!(error.class(), ErrorClass::Truncated, "cut at {len}: {error}");
+        assert!(error.offset() <= len);
     }
 }
 
@@ -105,11 +105,11 @@ fn unknown_trailing_fields_are_skipped_and_their_depth_is_bounded() {
         assert_eq!(decoded.as_ref(), Ok(&message), "{MAX_DEPTH} levels are allowed");
         let deeper = [vec![0x91; MAX_DEPTH - 1], vec![0x90]].concat();
         let refused = Message::decode(&with_trailing(&bytes, 1, &deeper), Direction::FromAnyone);
-        assert_eq!(refused.map_err(|error| error.class), Err(ErrorClass::TooDeep));
+        assert_eq!(refused.map_err(|error| error.class()), Err(ErrorClass::TooDeep));
 
         let bomb = [0xdd, 0xff, 0xff, 0xff, 0xff];
         let refused = Message::decode(&with_trailing(&bytes, 1, &bomb), Direction::FromAnyone);
-        assert_eq!(refused.map_err(|error| error.class), Err(ErrorClass::Truncated));
+        assert_eq!(refused.map_err(|error| error.class()), Err(ErrorClass::Truncated));
     }
 }
 
@@ -152,7 +152,7 @@ proptest! {
                 let written = message.encode().expect("what was read is written");
                 prop_assert_eq!(Message::decode(&written, Direction::FromAnyone), Ok(message));
             }
-            Err(error) => prop_assert!(error.offset <= len, "{}", error),
+            Err(error) => prop_assert!(error.offset() <= len, "{}", error),
         }
     }
 }
