@@ -90,7 +90,7 @@ def run_all(classes: list[Class], env: dict[str, str]) -> dict[str, Outcome]:
 
 
 def brief(problem: str) -> str:
-    """The name of what failed, and the beginning and the end of what it said: a failed check says it at once, a panic at the end."""
+    """What failed, and how it begins and ends: a failed comparison stands first, a panic last."""
     lines = problem.splitlines()
     if len(lines) <= REPEATED_LINES:
         return problem
