@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -62,8 +61,8 @@ func DefaultDir() string {
 }
 
 var (
-	reSuite  = regexp.MustCompile(`^[a-z][a-z0-9-]{0,40}$`)
-	reMirror = regexp.MustCompile(`^(https?|file)://[!-~]+$`)
+	reSuite  = lazily(`^[a-z][a-z0-9-]{0,40}$`)
+	reMirror = lazily(`^(https?|file)://[!-~]+$`)
 )
 
 func (o Options) orDefault() (Options, error) {
@@ -77,9 +76,9 @@ func (o Options) orDefault() (Options, error) {
 		o.Progress = io.Discard
 	}
 	switch {
-	case !reSuite.MatchString(o.Suite):
+	case !reSuite().MatchString(o.Suite):
 		return o, refuse(sandbox.ReasonImageBuildFailed, "build the base image", "name a suite of Debian, for example bookworm", "%q is no name of a suite", o.Suite)
-	case !reMirror.MatchString(o.Mirror):
+	case !reMirror().MatchString(o.Mirror):
 		return o, refuse(sandbox.ReasonImageBuildFailed, "build the base image", "give a URL, for example "+defaultMirror, "%q is no mirror", o.Mirror)
 	case o.Arch != runtime.GOARCH || loaders[o.Arch].file == "":
 		return o, refuse(sandbox.ReasonImageBuildFailed, "build the base image", "build it on such a machine", "architecture %s is not this machine's (%s), or not amd64 or arm64", o.Arch, runtime.GOARCH)
@@ -140,11 +139,11 @@ func sdkSources(dir string) ([]sdkFile, string, error) {
 	return files, version, nil
 }
 
-var reVersion = regexp.MustCompile(`(?m)^__version__\s*(?::\s*\w+\s*)?=\s*["']([0-9A-Za-z.+!-]{1,64})["']`)
+var reVersion = lazily(`(?m)^__version__\s*(?::\s*\w+\s*)?=\s*["']([0-9A-Za-z.+!-]{1,64})["']`)
 
 // sdkVersion reads the version from version.py; "" when it is not there.
 func sdkVersion(text []byte) string {
-	if m := reVersion.FindSubmatch(text); m != nil {
+	if m := reVersion().FindSubmatch(text); m != nil {
 		return string(m[1])
 	}
 	return ""
@@ -158,7 +157,7 @@ func (o Options) key(files []sdkFile) (string, error) {
 			fmt.Fprintf(h, "%d %s\n", len(p), p)
 		}
 	}
-	put(builderVersion, o.Suite, o.Mirror, o.Arch, strings.Join(packages, " "), unwanted.String(), keptPrograms.String(), keptDocumentation.String(), string(lock), strings.Join(MountPoints(), " "))
+	put(builderVersion, o.Suite, o.Mirror, o.Arch, strings.Join(packages, " "), unwanted().String(), keptPrograms().String(), keptDocumentation().String(), string(lock), strings.Join(MountPoints(), " "))
 	for _, f := range files {
 		data, err := os.ReadFile(f.host)
 		if err != nil {

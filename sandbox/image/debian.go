@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"strings"
 	"syscall"
@@ -25,27 +24,27 @@ var packages = []string{"python3", "libstdc++6", "tzdata"}
 
 // unwanted are files that no strategy needs; without them the image has half the size. Nothing of dpkg, tar or perl is
 // left: a sandbox needs no tools.
-var unwanted = regexp.MustCompile(`^(dev|proc|sys|run|tmp|boot|home|media|mnt|opt|root|srv|var)/|` +
+var unwanted = lazily(`^(dev|proc|sys|run|tmp|boot|home|media|mnt|opt|root|srv|var)/|` +
 	`^usr/share/(man|locale|info|lintian|bug|dpkg|applications|pixmaps|binfmts|doc-base|polkit-1|perl5|menu|mime|readline|gdb|gcc|python3|bash-completion)(/|$)|` +
 	`^usr/lib/(dpkg|apt|systemd|valgrind|binfmt\.d|mime|python3\.\d+/(test|pydoc_data|idlelib|turtledemo|lib2to3|ensurepip)|[^/]+/gconv|[^/]+/perl-base)(/|$)|` +
 	`^(lib|usr/lib)/systemd/|^usr/libexec/|^etc/python3|^usr/lib/python3\.\d+/sitecustomize\.py$|^(usr/)?sbin/|^etc/(dpkg|apt|cron|logrotate|alternatives|init|default)|/__pycache__(/|$)`)
 
 // kept are the only programs of the image, and the only documentation: the licences that must travel with what they cover.
 var (
-	keptPrograms      = regexp.MustCompile(`^(usr/)?bin/python3(\.\d+)?$`)
-	programs          = regexp.MustCompile(`^(usr/)?bin/.`)
-	documentation     = regexp.MustCompile(`^usr/share/doc/.`)
-	keptDocumentation = regexp.MustCompile(`^usr/share/doc/[^/]+/copyright$`)
+	keptPrograms      = lazily(`^(usr/)?bin/python3(\.\d+)?$`)
+	programs          = lazily(`^(usr/)?bin/.`)
+	documentation     = lazily(`^usr/share/doc/.`)
+	keptDocumentation = lazily(`^usr/share/doc/[^/]+/copyright$`)
 )
 
 func wanted(name string, _ int64) bool {
 	switch {
-	case programs.MatchString(name):
-		return keptPrograms.MatchString(name)
-	case documentation.MatchString(name):
-		return keptDocumentation.MatchString(name)
+	case programs().MatchString(name):
+		return keptPrograms().MatchString(name)
+	case documentation().MatchString(name):
+		return keptDocumentation().MatchString(name)
 	}
-	return !unwanted.MatchString(name)
+	return !unwanted().MatchString(name)
 }
 
 // debian fetches and unpacks Debian's packages. mmdebstrap checks Debian's signatures, and with --variant=extract runs no

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -17,7 +16,7 @@ import (
 // oldestPython is what the SDK needs.
 const oldestPython = "3.11"
 
-var rePython = regexp.MustCompile(`^python(3\.\d{1,3})[a-z]?$`)
+var rePython = lazily(`^python(3\.\d{1,3})[a-z]?$`)
 
 // tooOld compares versions of the form 3.N.
 func tooOld(minor string) bool {
@@ -135,14 +134,14 @@ func (f files) interpreter(program string) (pythonInside, error) {
 	if err := rightMachine(n.head); err != nil {
 		return pythonInside{}, fmt.Errorf("%s: %w", program, err)
 	}
-	if m := rePython.FindStringSubmatch(path.Base(real)); m != nil {
+	if m := rePython().FindStringSubmatch(path.Base(real)); m != nil {
 		return pythonInside{program: program, minor: m[1]}, nil
 	}
 	// A build may call its program python3: its library has the version.
 	for name := range f {
 		rest, ok := strings.CutPrefix(name, path.Join(path.Dir(path.Dir(real)), "lib")+"/")
 		if dir, below, _ := strings.Cut(rest, "/"); ok && below == "os.py" {
-			if m := rePython.FindStringSubmatch(dir); m != nil {
+			if m := rePython().FindStringSubmatch(dir); m != nil {
 				return pythonInside{program: program, minor: m[1]}, nil
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,7 +39,12 @@ func (s store) find(key string) (Image, bool) {
 	return i, err == nil
 }
 
-var reKey = regexp.MustCompile(`^[0-9a-f]{64}$`)
+// lazily compiles an expression when it is first needed: every runner would have to wait for it (see sandbox/stage2).
+func lazily(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
+
+var reKey = lazily(`^[0-9a-f]{64}$`)
 
 func (s store) read(key string) (Image, error) {
 	var i Image
@@ -200,7 +206,7 @@ func List(dir string) ([]Image, error) {
 	images := []Image{}
 	for _, e := range entries {
 		key, ok := strings.CutSuffix(e.Name(), ".json")
-		if !ok || !reKey.MatchString(key) {
+		if !ok || !reKey().MatchString(key) {
 			continue
 		}
 		if i, ok := store(dir).find(key); ok {
@@ -240,7 +246,7 @@ func Prune(ctx context.Context, dir string, keep func(Image) bool) (Pruned, erro
 	// The description goes first: ".json" sorts before ".tar".
 	for _, e := range entries {
 		key := strings.TrimSuffix(e.Name(), filepath.Ext(e.Name()))
-		if !reKey.MatchString(key) || !e.Type().IsRegular() {
+		if !reKey().MatchString(key) || !e.Type().IsRegular() {
 			continue
 		}
 		if i, ok := s.find(key); ok && keep(i) {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/msup/msup/ipc"
 	"github.com/msup/msup/sandbox"
@@ -109,6 +110,46 @@ func TestHostInspectionNamesKernelAndWalls(t *testing.T) {
 	}
 }
 
+// What a runner reads is checked while its process comes up: it runs nothing before the check is done, and not at all where that fails.
+//
+// Proves: SB-2, SB-L2
+func TestARunnerWaitsForTheCheckOfWhatItReads(t *testing.T) {
+	s := open(t, filepath.Join(shortDir(t), "r"))
+	var out strings.Builder
+	spec := sandbox.Spec{Address: ipc.Address{Bot: "b", Strategy: "s", Instance: "i"}, Lane: ipc.LaneLL, Env: []string{"RAN=yes"},
+		Log: func(l sandbox.LogLine) { out.WriteString(l.Text) }}
+	rt, err := python.Discover(t.Context(), "python3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec.Argv, spec.Binds = rt.Argv("-c", "import os; print(os.environ['RAN'])"), rt.Binds
+	spec.Env = append(spec.Env, rt.Env...)
+	checked := false
+	r, err := s.StartChecked(t.Context(), spec, func() error {
+		time.Sleep(200 * time.Millisecond) // the process has come up long ago
+		if out.Len() > 0 {
+			t.Errorf("it runs already: %s", out.String())
+		}
+		checked = true
+		return nil
+	})
+	if err != nil || !checked {
+		t.Fatalf("checked %t, %v", checked, err)
+	}
+	<-r.Done()
+	if out.String() != "yes" {
+		t.Errorf("it said %q, it ended with %s", out.String(), r.Exit())
+	}
+	out.Reset()
+	refused := errors.New("it was changed")
+	if r, err = s.StartChecked(t.Context(), spec, func() error { return refused }); !errors.Is(err, refused) || r != nil || out.Len() > 0 {
+		t.Errorf("started %v, %v; it said %q", r, err, out.String())
+	}
+	if left, err := filepath.Glob(filepath.Join(s.dir, "*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
+}
+
 // Proves: SB-2, SB-8
 func TestTooLittleMemoryForTheStartSaysSo(t *testing.T) {
 	s := open(t, filepath.Join(shortDir(t), "r"))
@@ -119,7 +160,7 @@ func TestTooLittleMemoryForTheStartSaysSo(t *testing.T) {
 	spec := sandbox.Spec{Address: ipc.Address{Bot: "b", Strategy: "s", Instance: "i"}, Lane: ipc.LaneLL, Argv: []string{"/usr/bin/env"}}
 	spec.Limits.MemoryBytes = 64 << 10 // Validate, which Start calls, would refuse it
 	spec.Limits = spec.Limits.OrDefault()
-	r, err := s.launch(t.Context(), spec, false)
+	r, err := s.launch(t.Context(), spec, func() error { return nil })
 	if err == nil {
 		t.Fatalf("started; kill: %v", r.Kill())
 	}

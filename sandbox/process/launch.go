@@ -25,6 +25,12 @@ import (
 
 // Start starts a runner.
 func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner, error) {
+	return s.StartChecked(ctx, spec, func() error { return nil })
+}
+
+// StartChecked is Start with a check of what the runner will read. It runs while the process comes up, which gets its orders only when check
+// has returned nil; an error of check is an error of the start. When StartChecked returns check has returned.
+func (s *Sandbox) StartChecked(ctx context.Context, spec sandbox.Spec, check func() error) (sandbox.Runner, error) {
 	spec.Limits = spec.Limits.OrDefault()
 	if err := spec.Validate(); err != nil {
 		return nil, &sandbox.Error{Reason: sandbox.ReasonSpec, Op: "start " + spec.Address.String(), Err: err}
@@ -36,16 +42,20 @@ func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner,
 		}
 		spec.Limits.PIDs = max(spec.Limits.PIDs, stage2Threads) // threads of Go's runtime, which must not fail
 	}
-	r, err := s.launch(ctx, spec, false)
+	checked := sync.OnceValue(check)
+	go checked()    //nolint:errcheck // launch asks for it
+	defer checked() //nolint:errcheck // it may have ended before it asked
+	r, err := s.launch(ctx, spec, checked)
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// launch does the supervisor's half of a start. What it has made so far is undone in reverse when a later step fails.
-func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, probe bool) (_ *runner, err error) {
-	r := &runner{box: s, spec: spec, done: make(chan struct{}), uid: os.Geteuid(), pidfd: -1}
+// launch does the supervisor's half of a start, of a probe where nothing is to be checked. What it has made so far is undone in reverse when a
+// later step fails.
+func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, checked func() error) (_ *runner, err error) {
+	r := &runner{box: s, spec: spec, checked: checked, done: make(chan struct{}), uid: os.Geteuid(), pidfd: -1}
 	var undo []func() error
 	defer func() {
 		if err == nil {
@@ -85,7 +95,7 @@ func (s *Sandbox) launch(ctx context.Context, spec sandbox.Spec, probe bool) (_ 
 		}
 		undo = append(undo, r.endpoint.Close)
 	}
-	o, trees, err := s.prepare(r, probe)
+	o, trees, err := s.prepare(r, checked == nil)
 	defer func() {
 		for _, t := range trees {
 			err = errors.Join(err, t.Close())
@@ -217,6 +227,11 @@ func (r *runner) settle(ctx context.Context, o orders, control, status *os.File)
 	}
 	if !r.inside {
 		if err := r.group.Add(r.proc.Pid); err != nil {
+			return err
+		}
+	}
+	if r.checked != nil {
+		if err := r.checked(); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/msup/msup/ipc"
@@ -39,7 +40,7 @@ type recordData struct {
 	StartTicks   uint64 // field 22 of /proc/PID/stat
 }
 
-var recordName = regexp.MustCompile(`^(r[0-9a-f]{12})\.json$`)
+var recordName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(r[0-9a-f]{12})\.json$`) })
 
 func (s *Sandbox) newRecord(id string, spec sandbox.Spec) (*record, error) {
 	boot, err := bootID()
@@ -94,7 +95,7 @@ func (s *Sandbox) Reap(ctx context.Context) (sandbox.Reaped, error) {
 			errs = append(errs, removeIfUnlocked(filepath.Join(s.dir, e.Name())))
 			continue
 		}
-		if recordName.MatchString(e.Name()) {
+		if recordName().MatchString(e.Name()) {
 			errs = append(errs, s.reapOne(ctx, filepath.Join(s.dir, e.Name()), &out))
 		}
 	}
@@ -123,7 +124,7 @@ func (s *Sandbox) reapOne(ctx context.Context, path string, out *sandbox.Reaped)
 	if rec == nil || err != nil {
 		return err
 	}
-	id := recordName.FindStringSubmatch(filepath.Base(path))[1]
+	id := recordName().FindStringSubmatch(filepath.Base(path))[1]
 	body, err := os.ReadFile(path)
 	if err != nil {
 		return errors.Join(fmt.Errorf("reap %s: %w", path, err), rec.file.Close())

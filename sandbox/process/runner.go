@@ -29,6 +29,7 @@ const drainTimeout = 2 * time.Second
 type runner struct {
 	box      *Sandbox
 	spec     sandbox.Spec
+	checked  func() error // before it gets its orders; nil = a probe, which has nothing to read
 	id       string
 	uid      int           // on the host
 	ids      *userid.Claim // under root only

@@ -36,7 +36,7 @@ func tried(once func() (report, error)) (found report, err error) {
 func (s *Sandbox) tryOnce(ctx context.Context) (report, error) {
 	spec := sandbox.Spec{Address: ipc.Address{Bot: "msup", Strategy: "probe", Instance: "probe"}, Lane: ipc.LaneLL}
 	spec.Limits = spec.Limits.OrDefault()
-	r, err := s.launch(ctx, spec, true)
+	r, err := s.launch(ctx, spec, nil)
 	if err != nil {
 		return report{}, err
 	}

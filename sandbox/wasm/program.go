@@ -82,8 +82,8 @@ func loadRunner(args, env []string) (func() int, error) {
 		return nil, refused("load the Wasm module", err)
 	}
 	return func() int {
-		settle()
 		g, err := l.start()
+		settle()
 		if err == nil {
 			err = newPipe(g, s).run()
 		}

@@ -169,16 +169,15 @@ func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner,
 	}
 	pages := guestPages(spec.Limits.OrDefault())
 	spec.Argv = []string{programRun, strconv.FormatUint(uint64(pages), 10)}
-	m, err := s.ready(ctx, spec.Binds[at].Source)
-	if err != nil {
-		return nil, err
+	fits := func(m manifest) error {
+		if m.MemoryMinPages <= pages {
+			return nil
+		}
+		return &sandbox.Error{Reason: sandbox.ReasonWasmInvalid, Op: op,
+			Err:    fmt.Errorf("the module begins with %d bytes of memory, its limit leaves it %d", int64(m.MemoryMinPages)*PageBytes, int64(pages)*PageBytes),
+			Remedy: "raise resources.memory_mb in strategy.toml, or lower the stack size and static data of the module"}
 	}
-	if m.MemoryMinPages > pages {
-		return fail(sandbox.ReasonWasmInvalid,
-			fmt.Errorf("the module begins with %d bytes of memory, its limit leaves it %d", int64(m.MemoryMinPages)*PageBytes, int64(pages)*PageBytes),
-			"raise resources.memory_mb in strategy.toml, or lower the stack size and static data of the module")
-	}
-	inner, err := s.cfg.Process.Start(ctx, spec)
+	inner, err := s.startVerified(ctx, spec, spec.Binds[at].Source, fits)
 	if err != nil {
 		return nil, err
 	}
@@ -197,6 +196,43 @@ func (s *Sandbox) Start(ctx context.Context, spec sandbox.Spec) (sandbox.Runner,
 		return fail(sandbox.ReasonSetupFailed, errors.Join(errors.New("the sandbox is closed"), r.Kill()), "")
 	}
 	return r, nil
+}
+
+// startVerified starts a runner that reads nothing of a folder of the store before it was verified. An intact one is verified while the process
+// comes up; that it is the folder which the runner was given shows its identity, before and after.
+func (s *Sandbox) startVerified(ctx context.Context, spec sandbox.Spec, dir string, fits func(manifest) error) (sandbox.Runner, error) {
+	given, err := os.Stat(dir)
+	if p, ok := s.cfg.Process.(checker); ok && err == nil {
+		var broken error
+		r, err := p.StartChecked(ctx, spec, func() error {
+			var m manifest
+			if m, broken = verify(dir); broken != nil {
+				return broken
+			}
+			if now, err := os.Stat(dir); err != nil || !os.SameFile(given, now) {
+				broken = errors.Join(errors.New("the folder was replaced meanwhile"), err)
+				return broken
+			}
+			return fits(m)
+		})
+		if broken == nil {
+			return r, err
+		}
+		s.log.Warn("a compiled module failed its check; it is made again where that is possible", "module", dir, "error", err)
+	}
+	m, err := s.ready(ctx, dir)
+	if err == nil {
+		err = fits(m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Process.Start(ctx, spec)
+}
+
+// checker is a process sandbox that holds a runner back until a check is done; the helper's client is none.
+type checker interface {
+	StartChecked(ctx context.Context, spec sandbox.Spec, check func() error) (sandbox.Runner, error)
 }
 
 // runner is a runner of the process sandbox whose exit statuses have a meaning.

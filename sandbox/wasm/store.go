@@ -92,7 +92,8 @@ func (m manifest) codePath(dir string) string {
 	return filepath.Join(dir, cacheFile, filepath.FromSlash(m.CodeFile))
 }
 
-var codeName = regexp.MustCompile(`^wazero-[A-Za-z0-9.+_-]{1,64}/[0-9a-f]{64}$`)
+// codeName is compiled when it is needed: a runner would have to wait for it (see sandbox/stage2).
+var codeName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^wazero-[A-Za-z0-9.+_-]{1,64}/[0-9a-f]{64}$`) })
 
 // errNotThere means that a module was not compiled yet.
 var errNotThere = errors.New("it is not in the store")
@@ -113,7 +114,7 @@ func verify(dir string) (manifest, error) {
 	if m.Wazero != wazeroVersion || m.Arch != runtime.GOARCH || m.CPU != cpu() {
 		return m, fmt.Errorf("it was compiled by wazero %s for %s %s, this msup has wazero %s for %s %s", m.Wazero, m.Arch, m.CPU, wazeroVersion, runtime.GOARCH, cpu())
 	}
-	if !codeName.MatchString(m.CodeFile) {
+	if !codeName().MatchString(m.CodeFile) {
 		return m, fmt.Errorf("the manifest names the file %q", m.CodeFile)
 	}
 	if err := checkSum(filepath.Join(dir, moduleFile), m.Module, MaxModuleBytes); err != nil {
@@ -225,7 +226,7 @@ func onlyFile(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(found) != 1 || !codeName.MatchString(found[0]) {
+	if len(found) != 1 || !codeName().MatchString(found[0]) {
 		return "", fmt.Errorf("one file of compiled code is wanted, there are %q", strings.Join(found, " "))
 	}
 	return found[0], nil
