@@ -56,8 +56,9 @@ def test_the_end_names_what_failed(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "failed: go-race (1)" in shown
     assert "p TestA/x" in shown
+    assert "line 3\n" in shown
+    assert "line 30\n" not in shown
     assert "line 59" in shown
-    assert "line 3\n" not in shown
 
 
 def test_go_parent_that_fails_by_itself_counts() -> None:
