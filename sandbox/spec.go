@@ -92,6 +92,10 @@ func DefaultLimits() Limits {
 	}
 }
 
+// QueuedSignals is how many signals may wait for a runner. The kernel counts them for the user that made the runner's namespace, too: without a
+// limit one strategy took all that every start of another needs, which then hung.
+const QueuedSignals = 256
+
 // OrDefault fills the zero fields from DefaultLimits.
 func (l Limits) OrDefault() Limits {
 	d := DefaultLimits()

@@ -47,6 +47,7 @@ func (r *runner) specification(root string, all []place, cgroupsPath string) *sp
 			Capabilities: &specs.LinuxCapabilities{}, NoNewPrivileges: true, OOMScoreAdj: &score,
 			Rlimits: []specs.POSIXRlimit{
 				{Type: "RLIMIT_CORE"}, {Type: "RLIMIT_MEMLOCK"},
+				{Type: "RLIMIT_SIGPENDING", Hard: sandbox.QueuedSignals, Soft: sandbox.QueuedSignals},
 				{Type: "RLIMIT_FSIZE", Hard: spec.Limits.FileSizeBytes, Soft: spec.Limits.FileSizeBytes},
 			},
 		},

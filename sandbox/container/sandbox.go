@@ -220,7 +220,7 @@ func (s *Sandbox) ownWalls() []sandbox.Wall {
 		stands(sandbox.WallCapabilities, "no capability, empty bounding set, no_new_privs"),
 		stands(sandbox.WallSeccomp, fmt.Sprintf("%d system calls allowed, the rest refused; exec passes once", allowedCount(seccompArch()))),
 		stands(sandbox.WallRefusals, "every refused call that no honest program asks for is counted"),
-		stands(sandbox.WallRlimits, "open files, file size, no core, no locked memory"),
+		stands(sandbox.WallRlimits, "open files, file size, queued signals, no core, no locked memory"),
 		stands(sandbox.WallUserID, "a range of user ids of its own for every runner"),
 		stands(sandbox.WallProc, "/proc shows the runner only"),
 	}

@@ -154,7 +154,7 @@ func (s *Sandbox) ownWalls(found report) []sandbox.Wall {
 		stands(sandbox.WallRoot, "empty tmpfs root, read-only binds, pivot_root"),
 		stands(sandbox.WallCapabilities, "no capability, empty bounding set, no_new_privs"),
 		stands(sandbox.WallSeccomp, fmt.Sprintf("%d system calls allowed, the rest refused", allowedCount())),
-		stands(sandbox.WallRlimits, "open files, file size, no core, no locked memory"),
+		stands(sandbox.WallRlimits, "open files, file size, queued signals, no core, no locked memory"),
 	}
 	if s.root {
 		walls = append(walls, stands(sandbox.WallUserID, "a user id of its own for every runner"))

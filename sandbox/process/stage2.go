@@ -237,6 +237,7 @@ func setRlimits(o orders) error {
 		{"file size", unix.RLIMIT_FSIZE, o.FileSizeBytes},
 		{"core size", unix.RLIMIT_CORE, 0},
 		{"locked memory", unix.RLIMIT_MEMLOCK, 0},
+		{"queued signals", unix.RLIMIT_SIGPENDING, sandbox.QueuedSignals},
 		{"message queues", unix.RLIMIT_MSGQUEUE, 0},
 		{"real-time priority", unix.RLIMIT_RTPRIO, 0},
 		{"nice", unix.RLIMIT_NICE, 0},

@@ -380,6 +380,22 @@ class SignalBlocker(Hostile):
             time.sleep(1000)
 
 
+class SignalHoarder(Hostile):
+    """Queues signals to itself: the kernel counts them for its user's other runners, too, whose starts would wait for ever."""
+
+    def act(self, ctx: Context) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMAX})
+        queued = 0
+        try:
+            while queued < 1_000:
+                signal.pthread_kill(threading.get_ident(), signal.SIGRTMAX)
+                queued += 1
+        except OSError as refusal:
+            tell(queue=str(refusal))
+            return
+        tell(queue="")
+
+
 class LeaderExit(Hostile):
     """Ends its first thread only, so that the process looks like a zombie, and spins in another."""
 
