@@ -381,7 +381,7 @@ class SignalBlocker(Hostile):
 
 
 class SignalHoarder(Hostile):
-    """Queues signals to itself: the kernel counts them for its user's other runners, too, whose starts would wait for ever."""
+    """Queues signals to itself: the kernel counts them for its user's other runners, too, and their starts wait."""
 
     def act(self, ctx: Context) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGRTMAX})
