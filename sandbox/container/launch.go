@@ -428,13 +428,13 @@ func (r *runner) discard(ctx context.Context) error {
 }
 
 // discard deletes a container with its task, whatever state they are in. A containerd that was killed is given the time
-// to come back.
+// to come back, and one whose shared shim was just ending, with its last other task, the time to notice.
 func (d *Daemon) discard(ctx context.Context, c client.Container) error {
 	ctx, cancel := d.bound(ctx)
 	defer cancel()
 	for {
 		err := d.discardOnce(ctx, c)
-		if err == nil || ctx.Err() != nil || !errdefs.IsUnavailable(err) {
+		if err == nil || ctx.Err() != nil || !errdefs.IsUnavailable(err) && !lostShim(err) {
 			return err
 		}
 		sleep(ctx, 50*time.Millisecond)

@@ -69,8 +69,8 @@ func (s *Sandbox) leaveShim(lane ipc.Lane) {
 	}
 }
 
-// lostShim tells whether a task could not be made because its shared shim was just ending: somebody killed it, or another
-// task that was to be its first could not be made. A second attempt gets another shim.
+// lostShim tells whether a task could not be made or deleted because its shared shim was just ending: somebody killed it, its last other task was
+// deleted, or another task that was to be its first could not be made. A second attempt to make one gets another shim.
 func lostShim(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "ttrpc: closed") || strings.Contains(text, "failed to start shim") && strings.Contains(text, "dial unix")
