@@ -92,8 +92,8 @@ func DefaultLimits() Limits {
 	}
 }
 
-// QueuedSignals is how many signals may wait for a runner. The kernel counts them for the user that made the runner's namespace, too: without a
-// limit one strategy took all that every start of another needs, which then hung.
+// QueuedSignals is how many signals may wait for a runner. The kernel counts them for the user that made the runner's namespace, too. With all of
+// them taken no start of that user comes to its end: Landlock's library reaches threads by such a signal, and does not look whether it was sent.
 const QueuedSignals = 256
 
 // OrDefault fills the zero fields from DefaultLimits.
