@@ -43,8 +43,9 @@ func TestARunnerLostInItsBringUpIsFollowedByAnother(t *testing.T) {
 	}{
 		"signal":      {sandbox.Exit{Cause: sandbox.CauseSignaled, Reason: sandbox.ReasonSignaled, Signal: 9}, ceiling, ipc.ReasonRunnerSignaled},
 		"engine lost": {sandbox.Exit{Cause: sandbox.CauseSetupFailed, Reason: sandbox.ReasonSetupFailed}, ceiling, ipc.ReasonSandboxSetupFailed},
-		"own status":  {sandbox.Exit{Cause: sandbox.CauseExited, Reason: sandbox.ReasonExited, Code: 1}, 0, ipc.ReasonHandshakeFailed},
-		"memory":      {sandbox.Exit{Cause: sandbox.CauseOOM, Reason: sandbox.ReasonOOM, OOM: true}, 0, ipc.ReasonHandshakeFailed},
+		"own status":  {sandbox.Exit{Cause: sandbox.CauseExited, Reason: sandbox.ReasonExited, Code: 1}, 0, ipc.ReasonRunnerExited},
+		"import":      {sandbox.Exit{Cause: sandbox.CauseExited, Reason: sandbox.ReasonExited, Code: exitImport}, 0, ipc.ReasonImportFailed},
+		"memory":      {sandbox.Exit{Cause: sandbox.CauseOOM, Reason: sandbox.ReasonOOM, OOM: true}, 0, ipc.ReasonRunnerOOM},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := NewInstance(InstanceConfig{Address: ipc.Address{Bot: "b", Strategy: "s", Instance: "i"}, QueueEvents: 1, Clock: &FeedClock{},

@@ -44,7 +44,6 @@ func (p *Instance) openCompute() {
 func (p *Instance) closeCompute() {
 	if p.cfg.Compute != nil {
 		p.cfg.Compute.Close()
-		p.endCounting()
 		p.lookAtCompute()
 	}
 }

@@ -256,13 +256,13 @@ func (p *Instance) Run(ctx context.Context) (err error) {
 	defer func() {
 		p.prunes.Wait() // the ledger may be closed when Run has returned
 		p.talks.Wait()
+		p.tellUnheard()
 		p.err = err
 		p.box.Close()
 		close(p.done)
 	}()
 	p.lastSave, p.lastHealth = time.Now(), time.Now()
 	defer p.killRunner()
-	defer p.endCounting()
 	ctx, owned := p.watchLease(ctx)
 	defer owned()
 	ctx, silence := context.WithCancel(ctx) // conversations with I end with the instance
@@ -427,6 +427,9 @@ func (p *Instance) takeUrgent(u urgent) error {
 		return p.onArrival(u.arrival)
 	case u.computed != nil:
 		return p.onComputed(u.computed)
+	}
+	if v, ok := u.input.(*core.Violation); ok {
+		p.counters.heard(v)
 	}
 	if u.reply == nil {
 		return p.apply(p.stamp(u.input))

@@ -94,14 +94,13 @@ func OpenSession(ctx context.Context, r sandbox.Runner, packageHash string, maxA
 	return s, nil
 }
 
-// unconnected says why a runner never connected: something outside ended it, or it is its own fault.
+// unconnected says why there is no connection: how the runner ended, if it has, as it is said of one that had connected. A runner may connect
+// and end before its sandbox has looked at the connection.
 func unconnected(ctx context.Context, r sandbox.Runner, err error) error {
 	if ctx.Err() == nil {
 		select {
 		case <-r.Done():
-			if cause := r.Exit().Cause; cause == sandbox.CauseSignaled || cause == sandbox.CauseSetupFailed {
-				return (&Session{runner: r}).ended(err, ipc.ReasonHandshakeFailed)
-			}
+			return (&Session{runner: r}).ended(err, ipc.ReasonHandshakeFailed)
 		case <-time.After(2 * time.Second): // a sandbox tells that nobody will connect before it has cleaned up
 		}
 	}

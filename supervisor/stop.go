@@ -48,7 +48,6 @@ func (p *Instance) close(ctx context.Context) error {
 		if err := s.Close(p.cfg.Deadlines.Stop); err != nil {
 			return fmt.Errorf("stopping the runner: %w", err)
 		}
-		p.endCounting()
 		p.lookBack(s.runner)
 	}
 	return ctx.Err()

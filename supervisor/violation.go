@@ -26,13 +26,13 @@ const (
 
 // counters is what was counted of a runner when it was last looked at. Its sandbox alone sees this; the core hears of it as inputs (SB-7).
 type counters struct {
-	mu     sync.Mutex
-	runner sandbox.Runner
-	usage  sandbox.Usage
-	logs   sandbox.LogStats
-	at     time.Time
-	cpu    time.Duration // of all runners of the instance
-	ending bool          // nobody takes inputs any more
+	mu      sync.Mutex
+	runner  sandbox.Runner
+	usage   sandbox.Usage
+	logs    sandbox.LogStats
+	at      time.Time
+	cpu     time.Duration     // of all runners of the instance
+	unheard []*core.Violation // given to the core, which has not taken them yet
 	// told says that a step failed since the last look, and that its error named a refused call: that attempt has been counted.
 	told atomic.Bool
 }
@@ -98,27 +98,35 @@ func (p *Instance) count(r sandbox.Runner, usage sandbox.Usage, logs sandbox.Log
 	c.usage, c.logs, c.at = usage, logs, now
 }
 
-// violated gives a violation to the core, which counts it on its ladder. After the end there is only somebody to tell.
+// violated gives a violation to the core, which counts it on its ladder. counters.mu is held.
 func (p *Instance) violated(v sandbox.Violation) {
 	p.log.Warn("the runner was refused what is above its ceiling, or forbidden", "reason", v.Reason, "limit", v.Limit, "observed", v.Observed, "unit", v.Unit)
-	if !p.counters.ending {
-		in := &core.Violation{Reason: v.Reason, Limit: v.Limit, Observed: v.Observed, Unit: v.Unit}
-		if p.box.PutUrgent(mailbox.Internal, urgent{input: in}) {
-			return
-		}
+	in := &core.Violation{Reason: v.Reason, Limit: v.Limit, Observed: v.Observed, Unit: v.Unit}
+	p.counters.unheard = append(p.counters.unheard, in)
+	p.box.PutUrgent(mailbox.Internal, urgent{input: in}) // where the mailbox is closed it stays unheard
+}
+
+// heard says that the core takes a violation now.
+func (c *counters) heard(in *core.Violation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unheard = slices.DeleteFunc(c.unheard, func(v *core.Violation) bool { return v == in })
+}
+
+// tellUnheard tells the observer what no core took any more: a runner may be refused something until its very end, and the instance's last
+// looks at it come when nobody takes inputs. Nothing is dropped without a word (law 5, SB-8).
+func (p *Instance) tellUnheard() {
+	c := &p.counters
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, v := range c.unheard {
+		p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: v.Reason, Level: guard.Warn, Detail: fmt.Sprintf("limit %d %s, observed %d", v.Limit, v.Unit, v.Observed)})
 	}
-	p.cfg.Observer.Noted(p.cfg.Address, core.Note{Reason: v.Reason, Level: guard.Warn, Detail: fmt.Sprintf("%s: limit %d %s, observed %d", v.Kind, v.Limit, v.Unit, v.Observed)})
+	c.unheard = nil
 }
 
-// lookBack takes the last counters of a runner that has ended: nothing is dropped without a word (law 5, SB-8).
+// lookBack takes the last counters of a runner that has ended.
 func (p *Instance) lookBack(r sandbox.Runner) { p.count(r, r.Exit().Usage, r.Logs(), time.Now()) }
-
-// endCounting says that nobody takes inputs any more.
-func (p *Instance) endCounting() {
-	p.counters.mu.Lock()
-	defer p.counters.mu.Unlock()
-	p.counters.ending = true
-}
 
 // processorTime is what all runners of the instance have used until now.
 func (p *Instance) processorTime() time.Duration {

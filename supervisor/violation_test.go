@@ -165,6 +165,47 @@ func TestARefusedCallCountsOnce(t *testing.T) {
 	}
 }
 
+// lastSave holds the checkpoint up until what it is told to wait for has happened.
+type lastSave struct {
+	Ledger
+	wait func()
+}
+
+func (l *lastSave) SaveCheckpoint(c Checkpoint) error {
+	l.wait()
+	return l.Ledger.SaveCheckpoint(c)
+}
+
+// What a runner is refused while its instance takes no inputs any more, and only saves, is told as well, and once.
+// Proves: SB-7, SB-8
+func TestARefusedCallAtTheVeryEndIsTold(t *testing.T) {
+	var saving atomic.Bool
+	looks := make(chan struct{}, 1000)
+	notes := &noteKeeper{}
+	w := play(t, empty, func(cfg *InstanceConfig, r *scripted) {
+		cfg.Stall = soon
+		notes.Observer, cfg.Observer = cfg.Observer, notes
+		cfg.Ledger = &lastSave{cfg.Ledger, func() {
+			saving.Store(true)
+			<-looks
+			<-looks // the look before this one is over
+		}}
+		r.usage = func() sandbox.Usage {
+			u := sandbox.UnknownUsage()
+			if saving.Load() {
+				u.Refused.Add("ptrace")
+				looks <- struct{}{}
+			}
+			return u
+		}
+	})
+	w.until("it runs", func(t *Tally) bool { return t.Outcomes[core.Applied] == 1 })
+	w.finish()
+	if got := notes.of(ipc.ReasonSandboxCall); !slices.Equal(got, []string{"limit 0 calls of ptrace, observed 1"}) {
+		t.Errorf("told %q", got)
+	}
+}
+
 // noteKeeper keeps the details of notes.
 type noteKeeper struct {
 	Observer

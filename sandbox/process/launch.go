@@ -220,6 +220,8 @@ func (r *runner) start(argv []string, attr *os.ProcAttr) (inside bool, err error
 	return false, err
 }
 
+const remedyStandstill = "start it again; where that does not help, what its threads wait for tells more: a busy or failing disk, memory, or a defect of msup, then please report this line"
+
 // settle brings a started stage two to the point where it is the program.
 func (r *runner) settle(ctx context.Context, o orders, control, status *os.File) (err error) {
 	if err := r.record.setProcess(r.proc.Pid); err != nil {
@@ -256,6 +258,13 @@ func (r *runner) settle(ctx context.Context, o orders, control, status *os.File)
 		}
 	}
 	switch {
+	case scan.Err() != nil && errors.Is(ctx.Err(), context.DeadlineExceeded):
+		done := "it had not reported"
+		if last.OK {
+			done = "its walls stood, it had not become the program"
+		}
+		return &sandbox.Error{Reason: sandbox.ReasonSetupFailed, Op: "wait for stage two", Remedy: remedyStandstill,
+			Err: fmt.Errorf("%w; %s; %s", ctx.Err(), done, standstill(r.proc.Pid))}
 	case scan.Err() != nil:
 		return errors.Join(fmt.Errorf("wait for stage two: %w", scan.Err()), ctx.Err())
 	case last.OK && last.Err == "":

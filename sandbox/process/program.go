@@ -68,6 +68,9 @@ func become(p Program, o orders, status *os.File, ready report) error {
 	if err := tell(status, ready, listener); err != nil {
 		return err
 	}
+	if err := limit([]rlimit{openFiles(o)}); err != nil {
+		return err
+	}
 	// The supervisor waits for the end of this pipe, as an exec would bring it.
 	if err := status.Close(); err != nil {
 		return step("end the start", "", err)

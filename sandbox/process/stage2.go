@@ -24,7 +24,8 @@ func Init(programs ...Program) {
 		widenTable()
 		return
 	}
-	runtime.LockOSThread() // credentials and Landlock are per thread; this one becomes the strategy
+	runtime.MemProfileRate = 0 // its samples take memory from the kernel, even where the limit on address space gives none
+	runtime.LockOSThread()     // credentials and Landlock are per thread; this one becomes the strategy
 	status := os.NewFile(statusFD, "status")
 	err := stageTwo(status)
 	var failed *stepError
@@ -159,6 +160,10 @@ func stageTwo(status *os.File) error {
 	if err != nil {
 		return err
 	}
+	last, err := lastRlimits(o)
+	if err != nil {
+		return err
+	}
 	ready := report{OK: true, Landlock: abi, Proc: procMissing}
 	listener := -1
 	if o.BuildJob { // compilers try a lot, and nobody's ladder waits for it
@@ -175,13 +180,7 @@ func stageTwo(status *os.File) error {
 	if o.Probe {
 		os.Exit(0)
 	}
-	if err := setLastRlimits(o); err != nil {
-		return err
-	}
-	empty := [1]byte{}
-	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, execFD, uintptr(unsafe.Pointer(&empty[0])),
-		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envv[0])), unix.AT_EMPTY_PATH, 0)
-	return step("execute "+o.Argv[0], "the program must be an ELF file for this machine, world-executable and below a bind that allows exec; its loader and libraries must be bound too", errno)
+	return execute(o, last, argv, envv)
 }
 
 // closeInherited closes every descriptor from first that an exec would not: those that the supervisor itself got from whoever started it
@@ -233,7 +232,6 @@ func openProgram(path string) error {
 
 func setRlimits(o orders) error {
 	return limit([]rlimit{
-		{"open files", unix.RLIMIT_NOFILE, o.OpenFiles},
 		{"file size", unix.RLIMIT_FSIZE, o.FileSizeBytes},
 		{"core size", unix.RLIMIT_CORE, 0},
 		{"locked memory", unix.RLIMIT_MEMLOCK, 0},
@@ -244,18 +242,46 @@ func setRlimits(o orders) error {
 	})
 }
 
-// setLastRlimits sets what stands in for missing control groups. With control groups it sets nothing, because these two
-// break numpy and threads. Stage two itself may not live under them: a Go runtime reserves more address space than a
-// strategy gets, and dies when it cannot start a thread. So nothing but execveat comes after it.
-func setLastRlimits(o orders) error {
-	var last []rlimit
-	if o.AddressSpace > 0 {
-		last = append(last, rlimit{"address space", unix.RLIMIT_AS, o.AddressSpace})
-	}
+// openFiles is the limit that has to wait until the descriptor of refused calls has been handed over: while it is on its way it counts for its
+// user, whose other runners may have as many on the way as their own limit allows, and one above the sender's limit is refused.
+func openFiles(o orders) rlimit { return rlimit{"open files", unix.RLIMIT_NOFILE, o.OpenFiles} }
+
+// lastRlimits are the limits under which stage two itself may not live: open files, and what stands in for missing control groups. With control
+// groups there are none of these, because both break numpy and threads. A Go runtime reserves more address space than a strategy gets, and
+// dies when it cannot start a thread or get memory.
+func lastRlimits(o orders) ([]rlimit, error) {
+	last := []rlimit{openFiles(o)}
 	if o.Processes > 0 {
 		last = append(last, rlimit{"processes", unix.RLIMIT_NPROC, o.Processes})
 	}
-	return limit(last)
+	if o.AddressSpace > 0 {
+		last = append(last, rlimit{"address space", unix.RLIMIT_AS, o.AddressSpace})
+	}
+	return last, lower(last)
+}
+
+// execute sets the last limits and becomes the program.
+func execute(o orders, last []rlimit, argv, envv []*byte) error {
+	done, errno := plunge(last, argv, envv)
+	if done < len(last) {
+		return step("limit "+last[done].what, "", errno)
+	}
+	return step("execute "+o.Argv[0], "the program must be an ELF file for this machine, world-executable and below a bind that allows exec; its loader and libraries must be bound too", errno)
+}
+
+// plunge takes no memory from the first limit to the exec. It returns only when one of them has failed: how many limits it has set, and why it
+// stands still.
+func plunge(last []rlimit, argv, envv []*byte) (done int, errno unix.Errno) {
+	for i := range last {
+		both := unix.Rlimit{Cur: last[i].max, Max: last[i].max}
+		if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(last[i].res), uintptr(unsafe.Pointer(&both)), 0, 0, 0); errno != 0 {
+			return i, errno
+		}
+	}
+	empty := [1]byte{}
+	_, _, errno = unix.RawSyscall6(unix.SYS_EXECVEAT, execFD, uintptr(unsafe.Pointer(&empty[0])),
+		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envv[0])), unix.AT_EMPTY_PATH, 0)
+	return len(last), errno
 }
 
 type rlimit struct {
@@ -265,15 +291,25 @@ type rlimit struct {
 }
 
 func limit(limits []rlimit) error {
+	if err := lower(limits); err != nil {
+		return err
+	}
 	for _, l := range limits {
-		var now unix.Rlimit
-		if err := unix.Getrlimit(l.res, &now); err != nil {
-			return step("read the limit on "+l.what, "", err)
-		}
-		l.max = min(l.max, now.Max) // above a lower hard limit of the host nothing may be raised, and need not be
 		if err := unix.Prlimit(0, l.res, &unix.Rlimit{Cur: l.max, Max: l.max}, nil); err != nil {
 			return step("limit "+l.what, "", err)
 		}
+	}
+	return nil
+}
+
+// lower makes of each limit one that can be set: above a lower hard limit of the host nothing may be raised, and need not be.
+func lower(limits []rlimit) error {
+	for i, l := range limits {
+		var now unix.Rlimit
+		if err := unix.Prlimit(0, l.res, nil, &now); err != nil { // a built-in program may call no other
+			return step("read the limit on "+l.what, "", err)
+		}
+		limits[i].max = min(l.max, now.Max)
 	}
 	return nil
 }

@@ -29,6 +29,8 @@ var programGroups = withCounted([]syscallGroup{
 	{why: "the same by its old name", arch: amd64, names: []string{"poll", "epoll_wait"}},
 	{why: "seeds of Go's maps", names: []string{"getrandom"}},
 	{why: "names of threads and mappings", names: []string{"prctl"}, when: anyOf(0, unix.PR_SET_NAME, unix.PR_SET_VMA)},
+	{why: "its own ceiling of open files, which stage two lowers once it has handed over the descriptor of refused calls", names: []string{"prlimit64"},
+		when: []seccomp.ArgumentConditions{{arg(0, seccomp.Equal, 0), arg(1, seccomp.Equal, unix.RLIMIT_NOFILE)}}},
 	{why: "close-on-exec and non-blocking flags of what is open", names: []string{"fcntl"}},
 	{why: "probed by newer C libraries, which fall back on ENOSYS but not on EPERM", errno: unix.ENOSYS, names: []string{"clone3"}},
 })

@@ -37,7 +37,7 @@ func resourceAttacks() []*attack {
 		refused("resources:DiskFiller"),
 		refused("resources:LimitRaiser"),
 		refused("resources:Prioritiser"),
-		refused("resources:SignalHoarder"),
+		refused("resources:SignalHoarder"), refused("resources:DescriptorHoarder"),
 		killed("resources:Recursion", ipc.ReasonRunnerSignaled),
 		hangs("resources:LogFlooder").giving(ipc.ReasonLogCeiling),
 		hangs("resources:LineFlooder").giving(ipc.ReasonLogCeiling),

@@ -396,6 +396,21 @@ class SignalHoarder(Hostile):
         tell(queue="")
 
 
+class DescriptorHoarder(Hostile):
+    """Sends descriptors that nobody receives: the kernel counts them for its user's other runners, too."""
+
+    def act(self, ctx: Context) -> None:
+        self.pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM) for _ in range(10)]
+        try:
+            for one, other in self.pairs:
+                for _ in range(20):
+                    socket.send_fds(one, [b"x"], [other.fileno()] * 50)
+        except OSError as refusal:
+            tell(descriptors=str(refusal))
+            return
+        tell(descriptors="")
+
+
 class LeaderExit(Hostile):
     """Ends its first thread only, so that the process looks like a zombie, and spins in another."""
 
