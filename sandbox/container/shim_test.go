@@ -1,9 +1,13 @@
 package container
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/msup/msup/ipc"
 )
 
@@ -42,5 +46,40 @@ func TestSharedShimOutlivesWhoJoinsIt(t *testing.T) {
 	s.joined(ipc.LaneLL, false)
 	if last := s.joinShim(ipc.LaneLL); last == next {
 		t.Errorf("%s has ended with the task that could not be made, and is joined", last)
+	}
+}
+
+// unreachable is a container whose task's shim does not answer for the first few questions.
+type unreachable struct {
+	client.Container
+	err   error
+	first int
+	asked int
+}
+
+func (u *unreachable) Task(ctx context.Context, attach cio.Attach) (client.Task, error) {
+	if u.asked++; u.asked <= u.first {
+		return nil, u.err
+	}
+	return u.Container.Task(ctx, attach)
+}
+
+// A task whose shared shim is just ending is deleted once containerd has noticed; what fails otherwise fails at once.
+//
+// Proves: SB-L3, LS-1
+func TestDeletionWaitsForAShimThatIsEnding(t *testing.T) {
+	d := engine(t)
+	s := open(t, d, func(c *Config) { c.Shim = ShimShared })
+	r := startEcho(t, s)
+	refused := &unreachable{Container: r.Runner.(*runner).container, err: errors.New("permission denied"), first: 1}
+	if err := d.discard(t.Context(), refused); !errors.Is(err, refused.err) || refused.asked != 1 {
+		t.Errorf("asked %d times, then %v", refused.asked, err)
+	}
+	ending := &unreachable{Container: refused.Container, err: errors.New("failed to delete task: ttrpc: closed"), first: 3}
+	if err := d.discard(t.Context(), ending); err != nil || ending.asked != 4 {
+		t.Errorf("asked %d times, then %v", ending.asked, err)
+	}
+	if err := r.Kill(); err != nil {
+		t.Error(err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 var _ sandbox.Prioritised = (*instance)(nil)
 
-// niceLowered gives a thread a tenth of its neighbours' weight, as a lowered control group has against its own.
+// niceLowered is added to the nice value of the process. It gives a thread a tenth of its neighbours' weight, as a lowered control group has against its own.
 //
 // It is what a thread can have, and less than a group: whoever holds the interpreter's lock is not waited for less because it goes behind. Measured
 // with nice 19 on two processors with other work, beside two to four threads in C code: what the lowered thread computes falls to a third, a neighbour
@@ -57,27 +57,39 @@ func (r *instance) began(thread int64) {
 	}
 }
 
-// renice gives the thread the value that it should have, once it is there.
+// renice gives the thread the value that it should have, once it is there: its process's, or one behind it.
 func (r *instance) renice() error {
-	thread, value := r.thread.Load(), 0
+	thread := r.thread.Load()
 	if thread == 0 {
 		return nil
-	}
-	if r.lowered {
-		value = niceLowered
 	}
 	tid, err := r.p.hostThread(thread)
 	if tid == 0 || err != nil {
 		return err
 	}
-	err = unix.Setpriority(unix.PRIO_PROCESS, tid, value)
+	value, err := niceOf(r.p.inner.PID()) // of its first thread, which nothing changes: the walls allow no strategy to
+	if err == nil {
+		if r.lowered {
+			value = min(value+niceLowered, niceMost)
+		}
+		err = unix.Setpriority(unix.PRIO_PROCESS, tid, value)
+	}
 	if errors.Is(err, unix.ESRCH) {
 		return nil // it has ended
 	}
 	if err != nil {
-		return fmt.Errorf("set the nice value of thread %d of %s to %d: %w", tid, r.spec.Address, value, err)
+		return fmt.Errorf("set the nice value of thread %d of %s: %w", tid, r.spec.Address, err)
 	}
 	return nil
+}
+
+// niceMost is the largest nice value there is.
+const niceMost = 19
+
+// niceOf is a thread's nice value.
+func niceOf(tid int) (int, error) {
+	raw, err := unix.Getpriority(unix.PRIO_PROCESS, tid)
+	return 20 - raw, err // the system call counts down from 40, so that nothing is negative
 }
 
 // hostThread finds a thread of the process by its id in the process's own pid namespace; 0 when it has ended. Whatever the process says is looked

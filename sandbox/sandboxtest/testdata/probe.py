@@ -95,7 +95,7 @@ def threads() -> None:
     s = connect()
     hold = threading.Event()
     n, why = 0, ""
-    threading.stack_size(64 << 10)
+    threading.stack_size(256 << 10)  # the least of any architecture is 128 KiB
     while n < 5000 and not why:
         try:
             threading.Thread(target=hold.wait, daemon=True).start()
