@@ -67,11 +67,11 @@ func (r *instance) renice() error {
 	if tid == 0 || err != nil {
 		return err
 	}
-	value, err := niceOf(r.p.inner.PID()) // of its first thread, which nothing changes: the walls allow no strategy to
-	if err == nil {
-		if r.lowered {
-			value = min(value+niceLowered, niceMost)
-		}
+	value := r.p.nice
+	if r.lowered {
+		value = min(value+niceLowered, niceMost)
+	}
+	if err = r.p.niceErr; err == nil {
 		err = unix.Setpriority(unix.PRIO_PROCESS, tid, value)
 	}
 	if errors.Is(err, unix.ESRCH) {

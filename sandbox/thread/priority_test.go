@@ -61,33 +61,36 @@ func TestALoweredInstanceIsALoweredThread(t *testing.T) {
 	if err := mayGiveBack(); err != nil {
 		t.Fatalf("these tests need what msup has as root: %v", err)
 	}
-	box, fake := faked(t, nil)
-	a, b := started(t, box, "a"), started(t, box, "b")
-	ids, _ := fake.last().orders(t, 2)
-	threads := map[uint64]int{ids[0]: aThread(t), ids[1]: aThread(t)}
-	first, second := byID(t, ids[0], a, b).(*instance), byID(t, ids[1], a, b).(*instance)
-	begins(t, fake.last(), first, ids[0], threads[ids[0]])
-	neighbours := nice(t, threads[ids[1]])
 	for _, more := range []int{0, 5} { // its process may stand behind others itself: the compute lane does, and so does all of `nice msup run`
-		own := behind(t, more)
-		for _, step := range []struct {
-			lowered bool
-			want    int
-		}{{true, own + niceLowered}, {true, own + niceLowered}, {false, own}, {false, own}, {true, own + niceLowered}} {
-			if err := first.SetLowered(step.lowered); err != nil {
+		t.Run(fmt.Sprint(more), func(t *testing.T) {
+			own := behind(t, more)
+			lowered := min(own+niceLowered, niceMost)
+			box, fake := faked(t, nil)
+			a, b := started(t, box, "a"), started(t, box, "b")
+			ids, _ := fake.last().orders(t, 2)
+			threads := map[uint64]int{ids[0]: aThread(t), ids[1]: aThread(t)}
+			first, second := byID(t, ids[0], a, b).(*instance), byID(t, ids[1], a, b).(*instance)
+			begins(t, fake.last(), first, ids[0], threads[ids[0]])
+			neighbours := nice(t, threads[ids[1]])
+			for _, step := range []struct {
+				lowered bool
+				want    int
+			}{{true, lowered}, {true, lowered}, {false, own}, {false, own}, {true, lowered}} {
+				if err := first.SetLowered(step.lowered); err != nil {
+					t.Fatal(err)
+				}
+				if got, other := nice(t, threads[ids[0]]), nice(t, threads[ids[1]]); got != step.want || other != neighbours {
+					t.Fatalf("lowered %v: nice %d, want %d; its neighbour %d, want %d", step.lowered, got, step.want, other, neighbours)
+				}
+			}
+			if err := second.SetLowered(true); err != nil {
 				t.Fatal(err)
 			}
-			if got, other := nice(t, threads[ids[0]]), nice(t, threads[ids[1]]); got != min(step.want, niceMost) || other != neighbours {
-				t.Fatalf("lowered %v: nice %d, want %d; its neighbour %d, want %d", step.lowered, got, step.want, other, neighbours)
+			begins(t, fake.last(), second, ids[1], threads[ids[1]])
+			if got := nice(t, threads[ids[1]]); got != lowered {
+				t.Errorf("it was lowered before it began, and has nice %d, want %d", got, lowered)
 			}
-		}
-	}
-	if err := second.SetLowered(true); err != nil {
-		t.Fatal(err)
-	}
-	begins(t, fake.last(), second, ids[1], threads[ids[1]])
-	if got, want := nice(t, threads[ids[1]]), min(nice(t, os.Getpid())+niceLowered, niceMost); got != want {
-		t.Errorf("it was lowered before it began, and has nice %d, want %d", got, want)
+		})
 	}
 }
 

@@ -33,6 +33,8 @@ type sharedProcess struct {
 	started chan struct{} // closed when failed or inner is set
 	failed  error
 	inner   sandbox.Runner
+	nice    int // of the process when it started; it may stand behind others, as the compute lane does
+	niceErr error
 
 	ready   chan struct{} // closed when control is set
 	control *net.UnixConn
@@ -78,6 +80,7 @@ func (p *sharedProcess) begin(ctx context.Context) {
 	if p.failed != nil {
 		p.box.forget(p)
 	} else {
+		p.nice, p.niceErr = niceOf(p.inner.PID())
 		go p.watch()
 		go p.listen()
 	}
