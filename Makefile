@@ -42,7 +42,7 @@ test: build ## everything that must hold, under 25 minutes; CI=true: recordings 
 test-quick: build ## the tests that need neither recordings nor minutes
 	@$(env) python scripts/runtests.py quick
 
-test-cgroup2: build/setup.stamp ## the sandboxes' tests on cgroup v2 alone, in an emulated machine (20 to 40 minutes): [PACKAGES="cgroup process"] [RUN=name] [ARCH=arm64]
+test-cgroup2: build ## the sandboxes' tests on cgroup v2 alone, in an emulated machine (20 to 40 minutes): [PACKAGES="cgroup process msup"] [RUN=name] [ARCH=arm64]
 	@RUN="$(RUN)" ARCH="$(ARCH)" $(env) scripts/test-cgroup2 $(PACKAGES)
 
 test-containerd2: build/setup.stamp ## containers with containerd 2.x and a newer runc: [CONTAINERD=v2.2.9] [RUNC=v1.5.1] [RUN=name]
