@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOGS = ROOT / "build" / "test"
 
 # Fuzzing inside `make test`: ten seconds for these twelve, which read what strategies, other programs and old disks
-# say, two for every other. `make fuzz` gives each its ten.
+# say. The seeds of every other one are tests of go-race; `make fuzz` gives each its ten.
 FUZZ_DOORS = {
     "FuzzDecodeRunnerMessage",
     "FuzzDecodeBoundaryMessage",
@@ -37,7 +37,6 @@ FUZZ_DOORS = {
     "FuzzOwnLines",
 }
 FUZZ_SECONDS = 10
-FUZZ_SECONDS_OTHERS = 2
 
 # Packages without the race detector. Their runners are the test binary started again, so that it would slow the
 # strategies, not only the supervisor (a module starts in a second instead of 15 ms), and their oracles are deadlines.
@@ -409,7 +408,7 @@ def fuzz_deadline_only(output: str) -> bool:
 
 
 def fuzz_class(packages: list[str], seconds: int | None) -> Class:
-    """Every fuzz target of the tree, two at a time with a worker each."""
+    """The fuzz targets, two at a time with a worker each: the doors, or every one where seconds are given."""
     targets: list[tuple[str, str]] = []
     for package in packages:
         for file in sorted((ROOT / package).glob("*_test.go")):
@@ -424,10 +423,7 @@ def fuzz_class(packages: list[str], seconds: int | None) -> Class:
 
     return Class(
         "fuzz",
-        [
-            fuzz(package, name, seconds or (FUZZ_SECONDS if name in FUZZ_DOORS else FUZZ_SECONDS_OTHERS))
-            for package, name in targets
-        ],
+        [fuzz(package, name, seconds or FUZZ_SECONDS) for package, name in targets if seconds or name in FUZZ_DOORS],
         at_once=2,
     )
 
