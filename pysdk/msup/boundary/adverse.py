@@ -85,6 +85,8 @@ def _respawn(arguments: argparse.Namespace) -> int:
     seed = arguments.seed
     while not ended:
         child = subprocess.Popen([sys.executable, "-m", "msup.boundary.adverse", *first, "--seed", str(seed)])
+        if ended:  # since it was asked
+            child.terminate()
         code = child.wait()
         if code > 0:  # it refused to start, and would again
             return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import signal
 import socket
 import threading
@@ -114,18 +115,20 @@ class Server(ABC):
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT (main thread only)."""
-        ended = threading.Event()
+        ended: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event that is set while it is waited for may never be
 
         def end(_number: int, _frame: FrameType | None) -> None:
-            ended.set()
+            ended.put(None)
 
         former = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             with self:
                 if self.on_ready is not None:
                     self.on_ready()
-                while not ended.wait(0.2) and not self._stopping.is_set():
-                    pass
+                while not self._stopping.is_set():
+                    with contextlib.suppress(queue.Empty):
+                        ended.get(timeout=0.2)
+                        break
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)
