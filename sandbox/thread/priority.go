@@ -15,7 +15,8 @@ import (
 
 var _ sandbox.Prioritised = (*instance)(nil)
 
-// niceLowered is added to the nice value of the process. It gives a thread a tenth of its neighbours' weight, as a lowered control group has against its own.
+// niceLowered is added to the nice value of the process. It gives a thread a tenth of its neighbours' weight, as a lowered control group has
+// against its own.
 //
 // It is what a thread can have, and less than a group: whoever holds the interpreter's lock is not waited for less because it goes behind. Measured
 // with nice 19 on two processors with other work, beside two to four threads in C code: what the lowered thread computes falls to a third, a neighbour
